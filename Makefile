@@ -1,0 +1,88 @@
+# The targets below are the supported ones; `make` alone lists them. `PYTHON=python3.12 make build` chooses the Python.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The build must not depend on what the caller's shell says about Python.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+
+INIT     := src/libcontainer/_bin/init
+LAUNCHER := $(BIN)/youki
+PYTEST   := $(BIN)/python -m pytest
+CHECKED  := src tests tools bench
+C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch] tests/*/c/*.[ch] bench/*.[ch] examples/*/*.[ch])
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help packages native build demo test test-unit test-integration test-attack test-packaging
+.PHONY: fuzz sanitize bench lint format wheel clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+packages:
+	@tools/bootstrap $(PYTHON)
+
+$(VENV)/.ready: pyproject.toml tools/develop.py | packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python tools/develop.py
+	@touch $@
+
+build/build.ninja: | $(VENV)/.ready
+	@tools/configure build -Ddevelopment=true
+
+# Ninja knows what has changed; the copies are made only then, so that nothing that depends on them is made again.
+native: build/build.ninja
+	@$(BIN)/ninja -C build --quiet
+	@cmp -s build/src/libcontainer/init/init $(INIT) || install -D -m 755 build/src/libcontainer/init/init $(INIT)
+	@cmp -s build/youki $(LAUNCHER) || install -m 755 build/youki $(LAUNCHER)
+
+build: packages $(VENV)/.ready native ## Make the virtual environment .venv and compile the C programs into it
+
+demo: build ## Show a container's whole life, on this machine's own files
+	@$(BIN)/python tools/demo.py
+
+test: build ## Run every test that this machine can run
+	@$(PYTEST) tests
+
+test-unit: build ## Run the tests that need no privilege
+	@$(PYTEST) tests/unit
+
+test-integration: build ## Run the tests that make real containers
+	@$(PYTEST) tests/integration
+
+test-attack: build ## Run the tests that attack the runtime from inside a container
+	@$(PYTEST) tests/attack
+
+test-packaging: build ## Build the wheel and the source release, install them elsewhere, and look at them
+	@$(PYTEST) tests/packaging
+
+sanitize: build ## Build the fuzzer of init's decoder with the address and undefined-behaviour sanitizers (clang)
+	@test -e build-sanitize/build.ninja || CC=clang tools/configure build-sanitize -Dfuzz=true
+	@$(BIN)/ninja -C build-sanitize --quiet
+
+fuzz: sanitize ## Fuzz init's decoder; SECONDS_EACH=60
+	@tools/fuzz $(or $(SECONDS_EACH),60)
+
+bench: build ## Measure against runc, crun and the kernel's own floor
+	@$(BIN)/python -m bench
+
+lint: build ## Check style, types, and that generated files are fresh
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy src
+	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(C_FILES); \
+		else echo 'lint: clang-format is not installed; C was not checked'; fi
+	@if [ -e src/libcontainer/plan/generate.py ]; then $(BIN)/python -m libcontainer.plan.generate --check; fi
+
+format: build ## Mend what lint can mend
+	-$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+	@if command -v clang-format >/dev/null; then clang-format -i $(C_FILES); fi
+
+wheel: build ## Build the wheel and the source release to publish, into dist/
+	@tools/release
+
+clean: ## Remove everything that make has made
+	rm -rf build build-sanitize dist $(VENV) .mesonpy-* .pytest_cache .mypy_cache .ruff_cache .hypothesis $(INIT)
+	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""Lists of CPUs and memory nodes, the same in v1 and v2: "0-3,5".
+
+Spec: config-linux.md, `cpu.cpus`, `cpu.mems`. Format: bitmap list of the kernel (cpuset(7), "List format").
+Pure.
+"""
+
+from __future__ import annotations
+
+from libcgroups import resources as fields_of
+from libcgroups.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcgroups.resources import Resources
+
+POINTERS = {"cpuset.cpus": "/cpu/cpus", "cpuset.mems": "/cpu/mems"}
+CPU_FIELDS = (
+    "burst",
+    "cpus",
+    "idle",
+    "mems",
+    "period",
+    "quota",
+    "realtimePeriod",
+    "realtimeRuntime",
+    "shares",
+)
+
+
+def settings(resources: Resources) -> list[tuple[str, str]]:
+    """Return the writes of cpuset.cpus and cpuset.mems that are asked for. Raises InvalidArgument."""
+    cpu = fields_of.group(resources, "cpu", CPU_FIELDS)
+    found = []
+    for field in ("cpus", "mems"):
+        value = fields_of.text(cpu, field, "/cpu")
+        if value is not None:
+            found.append((f"cpuset.{field}", check(value, f"/cpu/{field}")))
+    return found
+
+
+def check(value: str, pointer: str) -> str:
+    """Return `value` if it is a list like "0-3,5" (steps as in "0-31:1/4" too); raises InvalidArgument."""
+    if not all(_is_range(part.strip()) for part in value.strip().split(",")):
+        raise InvalidArgument(
+            f"{pointer}: found {value!r}, expected a list like '0-3,5'",
+            value=value,
+            pointer=pointer,
+            remedy=None,
+        )
+    return value.strip()
+
+
+def _is_range(part: str) -> bool:
+    span, colon, step = part.partition(":")
+    first, dash, last = span.partition("-")
+    if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
+        return False
+    if not colon:
+        return True
+    used, slash, size = step.partition("/")
+    return bool(dash and slash) and _is_number(used) and _is_number(size) and 0 < int(used) <= int(size)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 6

@@ -1,0 +1,483 @@
+"""The manager of one cgroup across all hierarchies, and the choice of it by the host.
+
+A life: `new(…)` → `plan_state()` (written down by the caller as an intent) → `create()` →
+`check_empty_and_thawed()` → `apply(resources)` → `add_process(pid)` → … → `kill_all()` → `remove()`. Another
+process continues it with `Manager.from_state(…)`. Two managers of different cgroups share nothing; one
+manager is not made for use by two threads.
+
+Authority: cgroups(7), cgroup-v2.rst, runtime-spec config-linux.md ("Control groups"). On the hot path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from abc import ABC, abstractmethod
+
+from libcgroups import host
+from libcgroups.cgroup import Cgroup, read_file, remove_empty, walk
+from libcgroups.errors import (
+    PERMISSION_ERRNOS,
+    CgroupError,
+    InUse,
+    InvalidArgument,
+    NotPermitted,
+    Unsupported,
+    from_os,
+)
+from libcgroups.path import normalise, resolve, visible_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from libcgroups.host import Mode, Setup
+    from libcgroups.resources import Resources
+
+    Driver = Literal["cgroupfs", "systemd"]
+
+SIGKILL = 9
+REMOVE_DEADLINE_S = 10.0
+STATE_VERSION = 1
+
+
+class Manager(ABC):
+    """One cgroup in every hierarchy of the host; see `new`.
+
+    `mode` is the host's arrangement, `cgroups` the directories with their hierarchies, `reason` None or why
+    the caller has to do without (some) cgroups: it named no path, and may not make any there.
+    """
+
+    def __init__(
+        self, mode: Mode, cgroups: Sequence[Cgroup], *, optional: bool = False, reason: str | None = None
+    ) -> None:
+        """Manage `cgroups`.
+
+        With `optional` those that the caller may not make are left out instead of an error.
+        """
+        self.mode: Mode = mode
+        self.cgroups = tuple(cgroups)
+        self.optional = optional
+        self.reason = reason
+        self._limited: set[str] = set()
+
+    # What exists
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Controller → absolute cgroup directory.
+
+        "name=…" for a named v1 hierarchy, "" for the unified one.
+        """
+        return {
+            controller: cgroup.directory
+            for cgroup in self.cgroups
+            for controller in cgroup.controllers or ("",)
+        }
+
+    @property
+    def unified(self) -> Cgroup | None:
+        """The cgroup in the unified (v2) hierarchy, None where there is none."""
+        return next((cgroup for cgroup in self.cgroups if not cgroup.controllers), None)
+
+    @property
+    @abstractmethod
+    def primary(self) -> Cgroup | None:
+        """The cgroup whose list of processes counts; None when there is no cgroup at all."""
+
+    def cgroup_of(self, controller: str) -> Cgroup | None:
+        """Return the v1 cgroup that `controller` governs, None where that is not mounted."""
+        return next((cgroup for cgroup in self.cgroups if controller in cgroup.controllers), None)
+
+    def exists(self) -> bool:
+        """Tell whether the cgroup exists in any hierarchy."""
+        return any(cgroup.exists() for cgroup in self.cgroups)
+
+    # Making and joining
+
+    def create(self) -> None:
+        """Make the cgroup in every hierarchy; what exists is used as it is, and `remove` will leave it.
+
+        Not permitted, no path named: that hierarchy is left out and `reason` tells why. Any other failure
+        removes what this call made and raises CgroupError (NotPermitted).
+        """
+        kept = []
+        try:
+            for cgroup in self.cgroups:
+                try:
+                    self._create(cgroup)
+                except NotPermitted as error:
+                    if not self.optional:
+                        raise
+                    remove_empty(cgroup.directory, cgroup.made)
+                    self.reason = f"{cgroup.directory} is not used: {error}"
+                else:
+                    kept.append(cgroup)
+        except BaseException:
+            for cgroup in self.cgroups:
+                remove_empty(cgroup.directory, cgroup.made)
+                cgroup.made = 0
+            raise
+        self.cgroups = tuple(kept)
+
+    def _create(self, cgroup: Cgroup) -> None:
+        cgroup.create()
+
+    def check_empty_and_thawed(self) -> None:
+        """Refuse a cgroup that somebody else populated or froze: no stranger may be killed with ours.
+
+        runtime-spec config-linux.md lets a runtime check this. Raises InUse. A cgroup that we made needs no
+        look for processes.
+        """
+        for cgroup in self.cgroups:
+            if cgroup.made:
+                continue
+            count = sum(len(pids) for pids in _pids_below(cgroup.directory))
+            if count:
+                raise InUse(
+                    f"container's cgroup is not empty: {count} process(es) found",
+                    path=cgroup.directory,
+                    value=str(count),
+                    remedy="choose another cgroup path, or end the processes there",
+                )
+        if self.frozen():
+            raise InUse(
+                "container's cgroup unexpectedly frozen",
+                path=self.primary.directory if self.primary else None,
+                remedy="thaw the cgroup or its parent, or choose another cgroup path",
+            )
+
+    def add_process(self, pid: int, *, born_in_unified: bool = False) -> None:
+        """Move the process `pid`, with all its threads, into the cgroup of every hierarchy.
+
+        `born_in_unified` says that it was cloned into the unified cgroup (`open_fd`), which then needs no
+        move. Raises CgroupError; the process may then be in some of them, so the caller ends it and calls
+        `remove`.
+        """
+        text = str(pid)
+        for cgroup in self.cgroups:
+            if born_in_unified and not cgroup.controllers:
+                continue
+            try:
+                self._join(cgroup, text)
+            except NotPermitted as error:
+                self._leave_out(cgroup, error)
+
+    def _join(self, cgroup: Cgroup, pid: str) -> None:
+        cgroup.write("cgroup.procs", pid)
+
+    def _leave_out(self, cgroup: Cgroup, error: NotPermitted) -> None:
+        """Go on without `cgroup` if nobody asked for it: no path, no limit. Raises `error` otherwise."""
+        if not self.optional or cgroup.directory in self._limited:
+            raise error
+        remove_empty(cgroup.directory, cgroup.made)
+        self.cgroups = tuple(other for other in self.cgroups if other is not cgroup)
+        self.reason = f"{cgroup.directory} is not used: {error}"
+
+    def open_fd(self) -> int | None:
+        """Return a new descriptor of the unified cgroup for CLONE_INTO_CGROUP (clone3(2)), None without one.
+
+        The caller closes it. In a hybrid arrangement the v1 hierarchies still need `add_process`. Raises
+        CgroupError.
+        """
+        return None if self.unified is None else self.unified.open_fd()
+
+    # Limits
+
+    @abstractmethod
+    def check(self, resources: Resources | None) -> None:
+        """Refuse resources that are not valid or that this host cannot limit, without touching anything.
+
+        `resources` is the OCI `linux.resources` object. Raises InvalidArgument and Unsupported, with
+        `pointer`.
+        """
+
+    @abstractmethod
+    def apply(self, resources: Resources | None) -> None:
+        """Set the limits that `resources` (the OCI object; None and absent fields change nothing) asks for.
+
+        Everything is checked before the first write. Raises InvalidArgument, Unsupported and CgroupError,
+        with `pointer`: a limit that was asked for and cannot be had is never left out.
+        """
+
+    def _refuse_without_cgroup(self, pointer: str) -> Unsupported:
+        return Unsupported(
+            f"{pointer} cannot be limited without a cgroup ({self.reason or 'no hierarchy is mounted'})",
+            pointer=pointer,
+            remedy="remove the limit, or run where a cgroup can be made",
+        )
+
+    # Processes
+
+    def processes(self, *, descendants: bool = True) -> list[int]:
+        """Return the ids of the processes in the cgroup, ascending; with `descendants` also those below it.
+
+        Empty when it does not exist. Processes that the caller's pid namespace cannot see are not in the
+        list. Raises CgroupError.
+        """
+        cgroup = self.primary
+        if cgroup is None:
+            return []
+        found: set[int] = set()
+        for pids in _pids_below(cgroup.directory, descendants=descendants):
+            found.update(pids)
+        found.discard(
+            0
+        )  # how the kernel shows a process of another pid namespace; kill(0) would hit our own group
+        return sorted(found)
+
+    @abstractmethod
+    def freeze(self) -> None:
+        """Stop every process of the cgroup and of those below it; return when all stand still.
+
+        Raises Timeout (after thawing again), Unsupported where there is no freezer, InUse if the caller
+        itself is inside.
+        """
+
+    @abstractmethod
+    def thaw(self) -> None:
+        """Let the processes go on.
+
+        No error if the cgroup is gone; raises CgroupError, Unsupported, Timeout.
+        """
+
+    @abstractmethod
+    def frozen(self) -> bool:
+        """Tell whether the cgroup is frozen or being frozen, by itself or by an ancestor.
+
+        False when there is no freezer.
+        """
+
+    def kill_all(self, signal: int = SIGKILL, *, timeout_s: float = 10.0) -> None:
+        """Send `signal` to every process of the cgroup and of those below it, however fast they fork.
+
+        SIGKILL returns when the cgroup is empty, frozen or not before; other signals are sent once, and what
+        was frozen stays so. Raises Timeout when processes are still there after `timeout_s`, Unsupported
+        without a cgroup, InUse if the caller itself is inside, CgroupError.
+        """
+        if not self.cgroups:
+            raise Unsupported(
+                f"there is no cgroup to find the processes by ({self.reason})",
+                remedy="signal the processes by their ids",
+            )
+        from libcgroups import kill
+
+        kill.kill_all(self, signal, timeout_s)
+
+    def populated(self) -> bool:
+        """Tell whether any process is in or below the cgroup, also one that our pid namespace cannot see."""
+        return self.primary is not None and any(_pids_below(self.primary.directory))
+
+    def thaw_for_kill(self) -> None:
+        """Thaw whatever keeps SIGKILL from taking effect."""
+        self.thaw()
+
+    def refuse_own_cgroup(self, doing: str) -> None:
+        """Raise InUse if the caller is itself inside the cgroup: it would freeze or kill itself."""
+        own = host.own_cgroups()
+        for cgroup in self.cgroups:
+            try:
+                path = visible_path(own, cgroup.hierarchy)
+            except CgroupError:
+                continue  # a cgroup that is not visible here is not below a directory that is
+            if path == cgroup.path or path.startswith(cgroup.path + "/"):
+                raise InUse(
+                    f"cannot {doing} {cgroup.directory}: the caller is inside",
+                    path=cgroup.directory,
+                    remedy="call from outside that cgroup",
+                )
+
+    # Removing
+
+    def remove(self, *, timeout_s: float = REMOVE_DEADLINE_S) -> None:
+        """Remove the cgroups that `create` made with all below them, then the parents it made if empty.
+
+        What was there before is left. A cgroup that is gone counts as removed; one with processes (dying,
+        perhaps) is retried until `timeout_s` is over. Kills nothing: see `kill_all`. Raises InUse (EBUSY)
+        when it is still in use; the other hierarchies have been removed then.
+        """
+        deadline: float | None = None
+        failure: CgroupError | None = None
+        for cgroup in self.cgroups:
+            if not cgroup.made:
+                continue
+            try:
+                os.rmdir(cgroup.directory)
+            except FileNotFoundError:
+                pass  # removed by somebody else: what we wanted
+            except OSError as error:
+                if deadline is None:
+                    deadline = time.monotonic() + timeout_s
+                try:
+                    _remove_busy(cgroup, error, deadline)
+                except CgroupError as problem:
+                    failure = problem
+                    continue
+            remove_empty(cgroup.ancestor(1), cgroup.made - 1)
+        if failure is not None:
+            raise failure
+
+    # State on disk
+
+    def plan_state(self) -> dict[str, Any]:
+        """Return the state that `create` is about to bring about: an intent to write down before it.
+
+        Looks which directories are missing now. A process that finds the intent removes exactly those; what a
+        rival makes between this and `create` is the one thing it cannot know, so write `to_state()` once
+        `create` is done.
+        """
+        return self._state([(cgroup, cgroup.missing()) for cgroup in self.cgroups])
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what another process needs to manage and remove this cgroup (`from_state`), as JSON data."""
+        return self._state([(cgroup, cgroup.made) for cgroup in self.cgroups])
+
+    def _state(self, cgroups: list[tuple[Cgroup, int]]) -> dict[str, Any]:
+        return {
+            "version": STATE_VERSION,
+            "driver": "cgroupfs",
+            "mode": self.mode,
+            "optional": self.optional,
+            "reason": self.reason,
+            "cgroups": [
+                {
+                    "mountPoint": cgroup.mount_point,
+                    "root": cgroup.hierarchy.root,
+                    "controllers": list(cgroup.controllers),
+                    "path": cgroup.path,
+                    "made": made,
+                }
+                for cgroup, made in cgroups
+            ],
+        }
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Manager:
+        """Return the manager that `plan_state` or `to_state` described.
+
+        Raises InvalidArgument if it does not describe one.
+        """
+        try:
+            if state["version"] != STATE_VERSION or state["driver"] != "cgroupfs":
+                raise ValueError(f"version {state['version']!r}, driver {state['driver']!r}")
+            mode, cgroups = state["mode"], [_cgroup_from_state(entry) for entry in state["cgroups"]]
+            return _manager(mode, cgroups, optional=bool(state["optional"]), reason=state["reason"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidArgument(
+                f"this is not the state of a cgroup manager: {error}", remedy="remove the cgroup by hand"
+            ) from error
+
+
+def new(
+    cgroups_path: str | None,
+    *,
+    container_id: str,
+    driver: Driver = "cgroupfs",
+    root: str = host.DEFAULT_ROOT,
+    setup: Setup | None = None,
+) -> Manager:
+    """Return the manager for this host; nothing is created yet.
+
+    `cgroups_path`: absolute counts from each hierarchy's mount point; relative is below the caller's cgroup
+    (v2: beside it); None is a cgroup named `container_id` there. For the systemd driver it is
+    "slice:prefix:name". `setup` saves a detection. Raises InvalidArgument, Unsupported (no hierarchy at
+    `root`, or no systemd), CgroupError.
+    """
+    if driver == "systemd":
+        from libcgroups.systemd import name
+
+        name.refuse_for_now(cgroups_path, container_id)
+    if driver != "cgroupfs":
+        raise InvalidArgument(
+            f"the cgroup driver {driver!r} is not known", value=driver, remedy="use 'cgroupfs' or 'systemd'"
+        )
+    setup = host.detect(root) if setup is None else setup
+    hierarchies = setup.hierarchies
+    if setup.unified_hierarchy is not None:
+        hierarchies += (setup.unified_hierarchy,)
+    if not hierarchies:
+        return _without_hierarchies(cgroups_path, root)
+    absolute = cgroups_path is not None and cgroups_path.startswith("/")
+    own = {} if absolute else host.own_cgroups()
+    sibling = setup.mode == "v2"
+    cgroups = [
+        Cgroup(hierarchy, resolve(cgroups_path, container_id, hierarchy, own, sibling=sibling))
+        for hierarchy in hierarchies
+    ]
+    return _manager(setup.mode, cgroups, optional=cgroups_path is None, reason=None)
+
+
+def _without_hierarchies(cgroups_path: str | None, root: str) -> Manager:
+    reason = f"no cgroup hierarchy is mounted at {root}"
+    if cgroups_path is not None:
+        raise Unsupported(
+            f"{reason}, so there is no place for the cgroup {cgroups_path}",
+            path=root,
+            value=cgroups_path,
+            remedy="mount the cgroup filesystem, or name no cgroup path",
+        )
+    return _manager("none", [], optional=True, reason=reason)
+
+
+def _manager(mode: Mode, cgroups: list[Cgroup], *, optional: bool, reason: str | None) -> Manager:
+    """Only the code for this host's arrangement is imported."""
+    if mode == "v2":
+        from libcgroups.v2.manager import V2Manager
+
+        return V2Manager(mode, cgroups, optional=optional, reason=reason)
+    if mode not in ("v1", "hybrid", "none"):
+        raise ValueError(f"mode {mode!r}")
+    from libcgroups.v1.manager import V1Manager
+
+    return V1Manager(mode, cgroups, optional=optional, reason=reason)
+
+
+def _cgroup_from_state(entry: dict[str, Any]) -> Cgroup:
+    path, made = entry["path"], entry["made"]
+    if normalise(path) != path or not path.startswith("/") or path == "/":
+        raise ValueError(f"path {path!r}")
+    if not isinstance(made, int) or not 0 <= made <= path.count("/"):
+        raise ValueError(f"made {made!r}")
+    return Cgroup(host.Hierarchy(entry["mountPoint"], tuple(entry["controllers"]), entry["root"]), path, made)
+
+
+def _remove_busy(cgroup: Cgroup, error: OSError, deadline: float) -> None:
+    if error.errno in PERMISSION_ERRNOS or error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+        raise from_os(error, "rmdir", cgroup.directory) from error
+    from libcgroups import removal
+
+    removal.remove(cgroup.directory, deadline)
+
+
+def _pids_below(directory: str, *, descendants: bool = True) -> list[list[int]]:
+    """Return the process ids of `directory` and of each cgroup below it.
+
+    A process of another pid namespace is 0.
+    """
+    found = []
+    for fd in walk(directory):
+        try:
+            found.append([int(pid) for pid in read_file("cgroup.procs", fd).split()])
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                found.append(_processes_of_threads(fd))
+            # ENOENT, ENODEV: removed while we looked, so it has no processes.
+            elif error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise from_os(error, "read", f"{directory}/cgroup.procs") from error
+        if not descendants:
+            break
+    return found
+
+
+def _processes_of_threads(fd: int) -> list[int]:
+    """Return the processes of a threaded cgroup, which lists only threads (cgroup-v2.rst, "Threads")."""
+    pids: set[int] = set()
+    for thread in read_file("cgroup.threads", fd).split():
+        try:
+            status = read_file(f"/proc/{thread}/status")
+        except OSError:
+            continue  # the thread has ended
+        pids.update(int(line[5:]) for line in status.split("\n") if line.startswith("Tgid:"))
+    return sorted(pids)

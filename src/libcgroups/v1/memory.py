@@ -1,0 +1,82 @@
+"""The v1 memory controller: how much memory, and memory with swap, a cgroup may use.
+
+Files: memory.* (cgroup-v1/memory.rst; bytes). Spec: config-linux.md, `memory`: -1 is no limit, and 0 is
+unset. The limit must not exceed that of memory+swap at any moment; which to write first depends on the old
+values, and controllers.write_all finds it out.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from libcgroups import memorylimit
+from libcgroups import resources as fields_of
+from libcgroups.controllers import write_all
+from libcgroups.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcgroups.cgroup import Cgroup
+    from libcgroups.resources import Resources
+
+NAME = "memory"
+_LIMIT, _MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+POINTERS = {
+    "memory.use_hierarchy": "/memory/useHierarchy",
+    memorylimit.CHECK: "/memory/checkBeforeUpdate",
+    _LIMIT: "/memory/limit",
+    _MEMSW: "/memory/swap",
+    "memory.soft_limit_in_bytes": "/memory/reservation",
+    "memory.kmem.limit_in_bytes": "/memory/kernel",
+    "memory.kmem.tcp.limit_in_bytes": "/memory/kernelTCP",
+    "memory.swappiness": "/memory/swappiness",
+    "memory.oom_control": "/memory/disableOOMKiller",
+}
+
+
+def settings(resources: Resources) -> list[tuple[str, str]]:
+    """Return what to write, [(file, value)]; empty when nothing was asked for. Raises InvalidArgument."""
+    memory = fields_of.group(resources, "memory", memorylimit.FIELDS)
+    limit, swap = memorylimit.limit(memory, "limit"), memorylimit.limit(memory, "swap")
+    if limit > 0 and 0 < swap < limit:
+        raise fields_of.invalid(
+            "/memory/swap", swap, f"memory+swap limit should be >= memory limit ({limit})"
+        )
+    if limit == -1 and swap == 0:
+        swap = -1  # no limit of memory makes sense only without one of memory+swap
+    values: dict[str, int | None] = {
+        "memory.use_hierarchy": 1 if fields_of.boolean(memory, "useHierarchy", "/memory") else None,
+        _LIMIT: limit or None,
+        _MEMSW: swap or None,
+        "memory.soft_limit_in_bytes": memorylimit.limit(memory, "reservation") or None,
+        "memory.kmem.limit_in_bytes": memorylimit.limit(memory, "kernel") or None,
+        "memory.kmem.tcp.limit_in_bytes": memorylimit.limit(memory, "kernelTCP") or None,
+        "memory.swappiness": memorylimit.swappiness(memory),
+        "memory.oom_control": None,
+    }
+    if "disableOOMKiller" in memory:
+        values["memory.oom_control"] = int(fields_of.boolean(memory, "disableOOMKiller", "/memory"))
+    found = [(file, str(value)) for file, value in values.items() if value is not None]
+    return memorylimit.with_check(memory, limit, found)
+
+
+def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str, str]) -> None:
+    """Write the settings; says how much is in use when a limit is below that. Raises CgroupError."""
+    settings = memorylimit.checked(cgroup, settings, "memory.usage_in_bytes")
+    if (_MEMSW, "-1") in settings and not cgroup.has(_MEMSW):
+        settings = [
+            setting for setting in settings if setting[0] != _MEMSW
+        ]  # no accounting of swap: no limit
+    try:
+        write_all(cgroup, settings, pointers)
+    except CgroupError as error:
+        if error.errno != errno.EBUSY or error.path is None:
+            raise
+        kind = error.path.rpartition("/")[2].removesuffix("limit_in_bytes")
+        usage, most = (cgroup.read(f"{kind}{what}_in_bytes").strip() for what in ("usage", "max_usage"))
+        error.remedy = (
+            f"{usage} bytes are in use and cannot be reclaimed (the most so far: {most}): allow more"
+        )
+        raise

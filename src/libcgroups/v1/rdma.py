@@ -1,0 +1,12 @@
+"""The v1 rdma controller: how many handles and objects of an RDMA device a cgroup may hold.
+
+File: rdma.max (cgroup-v1/rdma.rst). Spec: config-linux.md, `rdma`.
+"""
+
+from __future__ import annotations
+
+from libcgroups import rdmalimit
+
+NAME = "rdma"
+POINTERS = rdmalimit.POINTERS
+settings = rdmalimit.settings

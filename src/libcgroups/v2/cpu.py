@@ -1,0 +1,75 @@
+"""The v2 cpu controller: a weight for CPU time and a ceiling to it.
+
+Files: cpu.weight, cpu.idle, cpu.max, cpu.max.burst (cgroup-v2.rst, "CPU"; times in µs). Spec:
+config-linux.md, `cpu`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from libcgroups import resources as fields_of
+from libcgroups.cpulist import CPU_FIELDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcgroups.resources import Resources
+
+NAME = "cpu"
+POINTERS = {
+    "cpu.idle": "/cpu/idle",
+    "cpu.weight": "/cpu/shares",
+    "cpu.max.burst": "/cpu/burst",
+    "cpu.max": "/cpu/quota",
+}
+DEFAULT_PERIOD_US = 100_000
+
+
+def settings(resources: Resources) -> list[tuple[str, str]]:
+    """Return what to write, [(file, value)]; empty when nothing was asked for. Raises InvalidArgument.
+
+    0 means unset, except for idle and burst. With idle 1 a weight has no effect, and the kernel refuses it.
+    """
+    cpu = fields_of.group(resources, "cpu", CPU_FIELDS)
+    _refuse_realtime(cpu)
+    top = fields_of.INT64_MAX
+    idle = fields_of.integer(cpu, "idle", "/cpu", 0, 1)
+    shares = fields_of.integer(cpu, "shares", "/cpu", 0, fields_of.UINT64_MAX)
+    quota = fields_of.integer(cpu, "quota", "/cpu", fields_of.INT64_MIN, top)
+    period = fields_of.integer(cpu, "period", "/cpu", 0, top)
+    burst = fields_of.integer(cpu, "burst", "/cpu", 0, top)
+    values = {
+        "cpu.idle": idle,
+        "cpu.weight": weight(shares) if shares and idle != 1 else None,
+        "cpu.max.burst": burst,
+        "cpu.max": maximum(quota, period),
+    }
+    return [(file, str(value)) for file, value in values.items() if value is not None]
+
+
+def weight(shares: int) -> int:
+    """Return the cpu.weight for `shares`: a curve through 2→1, 1024→100 and 262144→10000.
+
+    The same as runc's, crun's and youki's, so that a container gets the same weight from each.
+    """
+    if shares <= 2:
+        return 1
+    if shares >= 1 << 18:
+        return 10_000
+    exponent = math.log2(shares)
+    return math.ceil(10 ** ((exponent * exponent + 125 * exponent) / 612 - 7 / 34))
+
+
+def maximum(quota: int | None, period: int | None) -> str | None:
+    """Return the text for cpu.max, None when neither is set; a quota below 0 is none ("max")."""
+    if not quota and not period:
+        return None
+    if quota is not None and quota > 0:
+        return f"{quota} {period or DEFAULT_PERIOD_US}"
+    return f"max {period}" if period else "max"
+
+
+def _refuse_realtime(cpu: dict[str, object]) -> None:
+    for field in ("realtimePeriod", "realtimeRuntime"):
+        if fields_of.integer(cpu, field, "/cpu", -1, fields_of.INT64_MAX) not in (None, 0):
+            raise fields_of.not_in_v2(f"/cpu/{field}")

@@ -1,0 +1,13 @@
+"""The v2 pids controller: how many tasks a cgroup may hold.
+
+File: pids.max (cgroup-v2.rst, "PID"). Spec: config-linux.md, `pids.limit`: below 0 is no limit, and 0 is a
+limit.
+"""
+
+from __future__ import annotations
+
+from libcgroups import pidslimit
+
+NAME = "pids"
+POINTERS = pidslimit.POINTERS
+settings = pidslimit.settings

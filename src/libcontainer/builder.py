@@ -1,0 +1,300 @@
+"""Making containers: `ContainerBuilder("id").with_…().as_init(bundle).with_…().build()`.
+
+The names are those of youki's libcontainer; arguments of the `with_` methods may be paths of any kind. On the hot path.
+"""
+
+from __future__ import annotations
+
+import os
+
+import libcgroups.errors
+from libcontainer import state
+from libcontainer.container import Container
+from libcontainer.errors import Error, InvalidArgument, InvalidConfig, Problem
+from libcontainer.host import Host
+from libcontainer.plan.compile import compile_init
+from libcontainer.plan.context import Options
+from libcontainer.supervise import Creation, Request, cgroup_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, Self
+
+    Path = str | os.PathLike[str]
+    Stream = int | IO[bytes] | IO[str] | None
+
+PIPE, DEVNULL = -1, -3  # as subprocess has them
+
+
+class ContainerBuilder:
+    """Describes a container to be made, whatever its kind; `as_init` goes on with a first process.
+
+    Every `with_` method returns the builder itself. Raises InvalidArgument for an id that is not acceptable.
+    """
+
+    def __init__(self, container_id: str) -> None:
+        self.container_id = state.validate_id(container_id)
+        self.root_path: str | None = None
+        self.pid_file: str | None = None
+        self.console_socket: str | None = None
+        self.preserved_fds = 0
+        self.streams: list[Stream] = [None, None, None]
+
+    def with_root_path(self, path: Path | None) -> Self:
+        """Keep the records below `path`; None or never called: /run/youki, or the user's runtime directory."""
+        self.root_path = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_pid_file(self, path: Path | None) -> Self:
+        """Write the first process's number to `path` when the container is created; a failure to do so is an error."""
+        self.pid_file = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_console_socket(self, path: Path | None) -> Self:
+        """Send the master of the terminal to the AF_UNIX socket at `path` (for `process.terminal` in a detached container)."""
+        self.console_socket = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_preserved_fds(self, count: int) -> Self:
+        """Pass the descriptors 3 to 2+`count` of this process on to the payload."""
+        if type(count) is not int or not 0 <= count <= 1 << 16:
+            raise InvalidArgument(f"with_preserved_fds: {count!r} is not a number of descriptors")
+        self.preserved_fds = count
+        return self
+
+    def with_stdin(self, stream: Stream) -> Self:
+        """Use `stream` (a descriptor, a file, PIPE or DEVNULL) as standard input; None: this process's own."""
+        self.streams[0] = stream
+        return self
+
+    def with_stdout(self, stream: Stream) -> Self:
+        """Use `stream` as standard output, as `with_stdin` says."""
+        self.streams[1] = stream
+        return self
+
+    def with_stderr(self, stream: Stream) -> Self:
+        """Use `stream` as standard error, as `with_stdin` says."""
+        self.streams[2] = stream
+        return self
+
+    def as_init(self, bundle: Path) -> InitContainerBuilder:
+        """Go on with the first process of a new container, described by the bundle directory."""
+        return InitContainerBuilder(self, bundle)
+
+
+class InitContainerBuilder:
+    """Describes the first process of a new container; `build` makes it."""
+
+    def __init__(self, common: ContainerBuilder, bundle: Path) -> None:
+        self.common = common
+        self.bundle = os.path.abspath(os.fspath(bundle))
+        self.config: str | None = None
+        self.systemd = False
+        self.detach = True
+        self.no_pivot = False
+        self.no_new_keyring = False
+        self.sibling = False
+        self.pidfd_socket: str | None = None
+
+    def with_bundle(self, bundle: Path) -> Self:
+        """Use another bundle directory."""
+        self.bundle = os.path.abspath(os.fspath(bundle))
+        return self
+
+    def with_config(self, path: Path | None) -> Self:
+        """Read the configuration from `path` instead of the bundle's config.json."""
+        self.config = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_systemd(self, systemd: bool) -> Self:
+        """Let systemd manage the cgroup (default: no)."""
+        self.systemd = systemd
+        return self
+
+    def with_detach(self, detach: bool) -> Self:
+        """Say whether the caller will leave the container alone (default) or serve it in the foreground with `Container.run`."""
+        self.detach = detach
+        return self
+
+    def with_no_pivot(self, no_pivot: bool) -> Self:
+        """Move the root instead of pivot_root(2), for an initramfs. Weaker: only where pivot_root cannot be used."""
+        self.no_pivot = no_pivot
+        return self
+
+    def with_no_new_keyring(self, no_new_keyring: bool) -> Self:
+        """Leave the caller's session keyring in place: its keys are then in reach of the container."""
+        self.no_new_keyring = no_new_keyring
+        return self
+
+    def with_pidfd_socket(self, path: Path | None) -> Self:
+        """Send a pidfd of the first process to the AF_UNIX socket at `path`."""
+        self.pidfd_socket = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def as_sibling(self, sibling: bool = True) -> Self:
+        """Make the first process a child of this process's parent, which must be a child subreaper, instead of ours."""
+        self.sibling = sibling
+        return self
+
+    def build(self) -> Container:
+        """Make the container: namespaces, root file system and cgroup exist, hooks have run, the payload waits for `start`.
+
+        Raises InvalidConfig (every problem at once), InvalidArgument, AlreadyExists, SetupError, ExecError, HookError, CgroupError,
+        Unsupported. After an error nothing is left: no process, mount, cgroup, directory or pid file.
+        """
+        from libcontainer.spec.load import load
+
+        spec, raw = load(self.bundle, self.config)
+        self._check_terminal(spec)
+        host = Host()
+        try:
+            return self._create(spec, raw, host)
+        except Error as error:
+            if not host.new_mount_api:
+                raise
+            from libcontainer.failure import lacks_new_mount_api
+
+            if not lacks_new_mount_api(error):
+                raise
+        return self._create(spec, raw, host.without_new_mount_api())
+
+    def _check_terminal(self, spec: dict[str, Any]) -> None:
+        terminal = bool((spec.get("process") or {}).get("terminal"))
+        if terminal or self.common.console_socket is not None:
+            from libcontainer.console import check_terminal
+
+            check_terminal(terminal, self.detach, self.common.console_socket)
+
+    def _create(self, spec: dict[str, Any], raw: bytes, host: Host) -> Container:
+        common = self.common
+        root = common.root_path or state.default_root()
+        manager = self._manager(spec)
+        options = self._options(spec, manager)
+        plan = compile_init(spec, host, options)
+        streams = Streams(common.streams)
+        console = -1
+        directory = state.Directory.create(root, common.container_id)
+        try:
+            try:
+                console = self._connect_console()
+            except BaseException:
+                directory.remove()
+                raise
+            request = Request(
+                stdio=streams.theirs, pid_file=common.pid_file, console_fd=console, pidfd_socket=self.pidfd_socket
+            )
+            creation = Creation(directory, spec, raw, plan, manager, host, options, request)
+            creation.run()
+        except BaseException:
+            streams.close_ours()
+            raise
+        finally:
+            directory.close()
+            streams.close_theirs()
+            if console >= 0:
+                os.close(console)
+        container = Container(root, common.container_id, creation.record, pidfd=creation.pidfd, master=creation.master)
+        container.stdin, container.stdout, container.stderr = streams.files()
+        container.warnings = tuple(_warnings(spec, host, options))
+        return container
+
+    def _manager(self, spec: dict[str, Any]) -> Any:
+        from libcgroups import manager
+
+        path = (spec.get("linux") or {}).get("cgroupsPath") or None
+        try:
+            found = manager.new(path, container_id=self.common.container_id, driver="systemd" if self.systemd else "cgroupfs")
+            found.check((spec.get("linux") or {}).get("resources"))
+        except libcgroups.errors.Error as error:
+            raise cgroup_error(error) from error
+        return found
+
+    def _options(self, spec: dict[str, Any], manager: Any) -> Options:
+        return Options(
+            container_id=self.common.container_id,
+            bundle=os.path.realpath(self.bundle),
+            rootfs=resolve_rootfs(self.bundle, spec["root"]["path"]),
+            no_pivot=self.no_pivot,
+            no_new_keyring=self.no_new_keyring,
+            as_sibling=self.sibling,
+            preserve_fds=self.common.preserved_fds,
+            listen_fds=listen_fds(),
+            cgroup_mode=manager.mode,
+            cgroups=manager.cgroups,
+        )
+
+    def _connect_console(self) -> int:
+        if self.common.console_socket is None:
+            return -1
+        from libcontainer.console import connect
+
+        return connect(self.common.console_socket)
+
+
+class Streams:
+    """The standard streams of a container: the payload's ends, and ours of those that are pipes."""
+
+    def __init__(self, requested: list[Stream]) -> None:
+        self.theirs: list[int | None] = []
+        self.ours: list[int | None] = []
+        self._opened: list[int] = []
+        for number, stream in enumerate(requested):
+            theirs, ours = self._open(stream, number)
+            self.theirs.append(theirs)
+            self.ours.append(ours)
+
+    def _open(self, stream: Stream, number: int) -> tuple[int | None, int | None]:
+        if stream is None:
+            return None, None
+        if stream == PIPE:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            theirs, ours = (reader, writer) if number == 0 else (writer, reader)
+            self._opened.append(theirs)
+            return theirs, ours
+        if stream == DEVNULL:
+            fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            self._opened.append(fd)
+            return fd, None
+        return (stream if isinstance(stream, int) else stream.fileno()), None
+
+    def close_theirs(self) -> None:
+        """Close what was opened for the payload, which has its own copies."""
+        for fd in self._opened:
+            os.close(fd)
+        self._opened.clear()
+
+    def close_ours(self) -> None:
+        """Close our ends of the pipes."""
+        for fd in self.ours:
+            if fd is not None:
+                os.close(fd)
+
+    def files(self) -> list[IO[bytes] | None]:
+        """Return our ends of the pipes as files."""
+        return [None if fd is None else os.fdopen(fd, "wb" if number == 0 else "rb", 0) for number, fd in enumerate(self.ours)]
+
+
+def resolve_rootfs(bundle: str, path: str) -> str:
+    """Return the absolute root file system, with symbolic links resolved once and for all. Raises InvalidConfig."""
+    rootfs = os.path.realpath(os.path.join(bundle, path))
+    if not os.path.isdir(rootfs):
+        raise InvalidConfig("config.json", [Problem("/root/path", f"{path!r} ({rootfs} is no directory)", "an existing directory")])
+    if rootfs == "/":
+        raise InvalidConfig("config.json", [Problem("/root/path", f"{path!r}, the host's own root", "a directory of its own")])
+    return rootfs
+
+
+def listen_fds() -> int:
+    """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)); 0 without it."""
+    value = os.environ.get("LISTEN_FDS", "")
+    return int(value) if value.isascii() and value.isdigit() else 0
+
+
+def _warnings(spec: dict[str, Any], host: Host, options: Options) -> list[str]:
+    """Return what of the configuration could not be granted, in sentences; the spec wants a warning (config.md "capabilities")."""
+    if not (spec.get("process") or {}).get("capabilities"):
+        return []
+    from libcontainer.capabilities import warnings
+    from libcontainer.plan.context import Context
+
+    return warnings(Context(spec, host, options))

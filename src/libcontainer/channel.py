@@ -1,0 +1,117 @@
+"""The socket between the runtime and init: reports one way, replies the other. The formats are those of init/wire.h. On the hot path."""
+
+from __future__ import annotations
+
+import _socket
+import os
+from struct import Struct, pack
+
+from libcontainer.errors import ProtocolError
+from libcontainer.plan import operations
+
+CHILD, SYNC, DESCRIPTOR, FAILED, STARTED = 1, 2, 3, 4, 5
+CONSOLE, NETLINK = 1, 2
+CONTINUE, START = pack("<I", 1), pack("<I", 2)
+
+_HEAD = Struct("<QIIiIq24s")
+_LONGEST = _HEAD.size + 1024
+_SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+_CONTROL = _socket.CMSG_SPACE(8 * 4)
+
+
+class Report:
+    """One message of init: its type, the number of the operation, and what belongs to the type."""
+
+    __slots__ = ("call", "detail", "errno", "fd", "kind", "step", "value")
+
+    def __init__(self, data: bytes, fd: int) -> None:
+        build_id, self.kind, self.step, self.errno, _, self.value, call = _HEAD.unpack_from(data)
+        if build_id != operations.BUILD_ID:
+            raise ProtocolError(
+                f"init has build id {build_id:#x}, this library {operations.BUILD_ID:#x}",
+                remedy="reinstall libcontainer: its Python part and its init program are of different versions",
+            )
+        self.call = call.rstrip(b"\0").decode("utf-8", "replace")
+        self.detail = data[_HEAD.size :].decode("utf-8", "replace")
+        self.fd = fd
+
+
+class Channel:
+    """The runtime's end. Closing it ends an init that has not been released."""
+
+    __slots__ = ("socket",)
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self.socket = socket
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, int]:
+        """Return a channel and the descriptor of init's end, which the caller closes after the spawn."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        return cls(ours), theirs.detach()
+
+    def close(self) -> None:
+        """Close the socket; closing twice is fine."""
+        self.socket.close()
+
+    def send_plan(self, plan: int, descriptors: list[int]) -> None:
+        """Send the descriptor of the encoded plan with those that it names."""
+        rights = pack(f"{1 + len(descriptors)}i", plan, *descriptors)
+        self.socket.sendmsg([b"plan"], [(_SOL_SOCKET, _SCM_RIGHTS, rights)], _socket.MSG_NOSIGNAL)
+
+    def send(self, reply: bytes) -> None:
+        """Send CONTINUE or START. Raises BrokenPipeError when init is gone."""
+        self.socket.send(reply, _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> Report | None:
+        """Wait for a report; None when init closed its end, by executing the payload or by dying. Raises ProtocolError."""
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        fds = [
+            int.from_bytes(content[index : index + 4], "little")
+            for level, kind, content in ancillary
+            if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS)
+            for index in range(0, len(content), 4)
+        ]
+        for extra in fds[1:]:
+            os.close(extra)
+        if len(data) < _HEAD.size:
+            raise ProtocolError(f"init sent {len(data)} bytes that are no report")
+        return Report(data, fds[0] if fds else -1)
+
+
+def listen(address: str) -> int:
+    """Bind the start socket at `address` and return its descriptor."""
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    listener.bind(address)
+    listener.listen(8)
+    return listener.detach()
+
+
+def connect(address: str) -> Channel | None:
+    """Connect to the start socket of a created container; None when nobody listens there any more."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        socket.connect(address)
+    except (ConnectionRefusedError, FileNotFoundError):
+        socket.close()
+        return None
+    return Channel(socket)
+
+
+def is_listening(address: str) -> bool:
+    """Tell whether init still waits for `start`: a connection without a word only asks. A full backlog means that it does."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    try:
+        socket.connect(address)
+    except BlockingIOError:
+        return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    finally:
+        socket.close()
+    return True

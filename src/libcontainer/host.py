@@ -1,0 +1,149 @@
+"""What the compiler needs to know about the host, gathered when asked for and only once.
+
+A `Host` is the only way in which `plan` learns of the outside; tests hand it other facts. On the hot path.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
+
+# fsopen(2), open_tree(2), move_mount(2) came with 5.2, mount_setattr(2) with 5.12.
+NEW_MOUNT_API = (5, 12)
+
+
+class MountEntry:
+    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+    __slots__ = ("fstype", "mount_point", "options", "propagation", "root", "super_options")
+
+    def __init__(self, line: str) -> None:
+        fields, _, after = line.partition(" - ")
+        parts = fields.split(" ")
+        kind = after.split(" ")
+        self.root = unescape(parts[3])
+        self.mount_point = unescape(parts[4])
+        self.options = parts[5].split(",")
+        self.propagation = parts[6:]
+        self.fstype = kind[0]
+        self.super_options = kind[-1].strip().split(",")
+
+
+def unescape(text: str) -> str:
+    """Undo the octal escapes of mountinfo: space, tab, newline and backslash."""
+    if "\\" not in text:
+        return text
+    for escape, character in ("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"):
+        text = text.replace(escape, character)
+    return text
+
+
+class Host:
+    """Facts about this host and this process. Keyword arguments replace what would be gathered.
+
+    `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets. `in_user_namespace`: not the
+    initial one. `privileged`: may mount and make namespaces without a new user namespace. `new_mount_api`: the mount calls of Linux
+    5.2 and 5.12 are there. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active.
+    """
+
+    if TYPE_CHECKING:
+        euid: int
+        egid: int
+        capabilities: int
+        bounding: int
+        in_user_namespace: bool
+        new_mount_api: bool
+        mounts: list[MountEntry]
+        apparmor: bool
+        selinux: bool
+
+    def __init__(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
+
+    def __getattr__(self, name: str) -> object:
+        gather = _GATHER.get(name)
+        if gather is None:
+            raise AttributeError(name)
+        value = self.__dict__[name] = gather()
+        return value
+
+    @property
+    def privileged(self) -> bool:
+        """Whether mounts and namespaces can be made without a new user namespace."""
+        return bool(self.capabilities >> CAP_SYS_ADMIN & 1)
+
+    @property
+    def may_make_devices(self) -> bool:
+        """Whether mknod(2) makes usable device nodes: only in the initial user namespace."""
+        return not self.in_user_namespace and bool(self.capabilities >> CAP_MKNOD & 1)
+
+    def without_new_mount_api(self) -> Host:
+        """Return the same facts for a kernel (or a seccomp filter around us) that lacks the newer mount calls."""
+        return Host(**{**self.__dict__, "new_mount_api": False})
+
+    def owner_of_namespace(self, path: str) -> int:
+        """Return the inode number of the user namespace that owns the namespace at `path`. ioctl_nsfs(2) NS_GET_USERNS."""
+        import fcntl
+
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            owner = fcntl.ioctl(fd, 0xB701)
+        finally:
+            os.close(fd)
+        try:
+            return os.fstat(owner).st_ino
+        finally:
+            os.close(owner)
+
+    def inode(self, path: str) -> int:
+        """Return the inode number of `path`, which tells namespaces apart."""
+        return os.stat(path).st_ino
+
+
+def _status(field: str) -> int:
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(field):
+                return int(line.split()[1], 16)
+    return 0
+
+
+def _in_user_namespace() -> bool:
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def _new_mount_api() -> bool:
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join([c for c in minor if c.isdigit()]) or 0)) >= NEW_MOUNT_API
+
+
+def _mounts() -> list[MountEntry]:
+    with open("/proc/self/mountinfo") as file:
+        return [MountEntry(line) for line in file]
+
+
+def _apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            return file.read(1) == "Y"
+    except OSError:
+        return False
+
+
+_GATHER = {
+    "euid": os.geteuid,
+    "egid": os.getegid,
+    "capabilities": lambda: _status("CapPrm:"),
+    "bounding": lambda: _status("CapBnd:"),
+    "in_user_namespace": _in_user_namespace,
+    "new_mount_api": _new_mount_api,
+    "mounts": _mounts,
+    "apparmor": _apparmor,
+    "selinux": lambda: os.path.exists("/sys/fs/selinux/enforce"),
+}

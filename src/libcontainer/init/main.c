@@ -1,0 +1,159 @@
+/* init: carries out a plan that libcontainer made, then becomes the payload.
+ *
+ * It is started by the runtime from a sealed copy (CVE-2019-5736) with a SOCK_SEQPACKET socket as descriptor argv[1]; the plan and its
+ * descriptors arrive over it.  It decides nothing: the order of the operations is written in plan/compile.py.  Whoever else starts it,
+ * for example through /proc/PID/exe from inside a container, gets exit status 1 and nothing done.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "operations.h"
+#include "path.h"
+#include "payload.h"
+
+static const char refusal[] = "this program is a part of libcontainer and is started by it only\n";
+
+static bool is_channel(int fd)
+{
+	int type = 0, domain = 0;
+	socklen_t size = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET)
+		return false;
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+/* Take the descriptors of a message; returns how many, -1 when there are too many or none. */
+static int take_descriptors(struct msghdr *message, int *ret_fds, size_t max)
+{
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	size_t count;
+
+	if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return -1;
+	count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	if (count == 0 || count > max)
+		return -1;
+	memcpy(ret_fds, CMSG_DATA(header), count * sizeof(int));
+	return (int)count;
+}
+
+/* Map the plan, which must be sealed: what was checked must not change afterwards. */
+static int map_plan(int fd, struct plan *ret_plan)
+{
+	const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	struct stat status;
+	void *data;
+
+	if ((fcntl(fd, F_GET_SEALS) & wanted) != wanted || fstat(fd, &status) < 0)
+		return -EBADMSG;
+	if (status.st_size <= 0 || status.st_size > MAX_PLAN_SIZE)
+		return -EBADMSG;
+	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	ret_plan->data = data;
+	ret_plan->size = (uint32_t)status.st_size;
+	return plan_check(ret_plan);
+}
+
+/* Receive the plan with its descriptors: the first one holds the plan, the rest are what its Fd operands name. */
+static int receive_plan(struct run *run)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * (MAX_DESCRIPTORS + 1))];
+		struct cmsghdr align;
+	} control;
+	uint32_t greeting;
+	struct iovec data = { &greeting, sizeof(greeting) };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control) };
+	int fds[MAX_DESCRIPTORS + 1], count, error;
+	ssize_t size;
+
+	do {
+		size = recvmsg(run->channel, &message, MSG_CMSG_CLOEXEC);
+	} while (size < 0 && errno == EINTR);
+	if (size == 0)
+		_exit(1); /* the runtime is gone */
+	if (size < 0)
+		return -errno;
+	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		return -EBADMSG;
+	count = take_descriptors(&message, fds, MAX_DESCRIPTORS + 1);
+	if (count < 1)
+		return -EBADMSG;
+	error = map_plan(fds[0], &run->plan);
+	close(fds[0]);
+	if (error < 0)
+		return error;
+	memcpy(run->fds, fds + 1, (size_t)(count - 1) * sizeof(int));
+	return (uint32_t)(count - 1) == run->plan.descriptors ? 0 : -EBADMSG;
+}
+
+/* The host's procfs, verified, before a container could have a word in what /proc is (CVE-2019-16884, CVE-2025-52881). */
+static int open_procfs(void)
+{
+	struct stat status;
+	int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	if (verify_filesystem(fd, PROC_SUPER_MAGIC) < 0 || fstat(fd, &status) < 0 || status.st_ino != 1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void report_failure(struct run *run)
+{
+	run->failure.step = run->step;
+	(void)send_report(run->channel, &run->failure, -1); /* the runtime may be gone: the exit status is left */
+}
+
+static int carry_out(struct run *run)
+{
+	const void *record = NULL;
+	unsigned code;
+
+	for (run->step = 0; run->step < run->plan.count; run->step++) {
+		record = plan_next(&run->plan, record, &code);
+		if (dispatch(run, code, record) < 0) {
+			report_failure(run);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run run = { .proc_fd = -1, .rootfs_fd = -1, .mask_fd = -1 };
+	int error;
+
+	for (size_t i = 0; i < MAX_SLOTS; i++)
+		run.slots[i] = -1;
+	if (argc != 2 || (run.channel = atoi(argv[1])) < 3 || !is_channel(run.channel)) {
+		(void)!write(STDERR_FILENO, refusal, sizeof(refusal) - 1);
+		return 1;
+	}
+	(void)fcntl(run.channel, F_SETFD, FD_CLOEXEC);
+	close_inherited(run.channel);
+	error = receive_plan(&run);
+	if (error < 0) {
+		fail(&run, -error, "plan", error == -EPROTO ? "the runtime and its init are of different versions" : "not a plan");
+		report_failure(&run);
+		return 1;
+	}
+	run.proc_fd = open_procfs();
+	return carry_out(&run);
+}

@@ -1,0 +1,131 @@
+/* Masked and read-only paths, and the read-only root: config-linux.md "maskedPaths", "readonlyPaths"; config.md "root.readonly".
+ *
+ * Runs after the change of root.  The target is opened first and its absence is the only tolerated failure; the kind is read off the
+ * descriptor; /dev/null is verified to be the device, since an image or a neighbour may have swapped it (CVE-2025-31133).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "kernel.h"
+#include "mountapi.h"
+#include "mounts.h"
+#include "operations.h"
+#include "path.h"
+
+static int set_readonly(struct run *run, int fd, bool recursive)
+{
+	struct mount_attributes attributes = { .set = ATTR_RDONLY };
+
+	if (sys_mount_setattr(fd, AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes) == 0)
+		return 0;
+	return errno == ENOSYS ? remount_through_procfs(run, fd, MS_RDONLY, 0) : -errno;
+}
+
+/* Put a recursive bind of `target` on itself and return a descriptor of it. */
+static int bind_on_itself(struct run *run, int target, const char *path)
+{
+	int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC), error;
+
+	if (tree >= 0)
+		return sys_move_mount(tree, target) < 0 ? -errno : tree;
+	if (errno != ENOSYS)
+		return -errno;
+	error = bind_through_procfs(run, target, target, MS_BIND | MS_REC);
+	return error < 0 ? error : open_in_root(run->rootfs_fd, path, O_PATH);
+}
+
+int op_make_readonly(struct run *run, const struct make_readonly *op)
+{
+	const char *path = text(run, op->path);
+	_cleanup_close_ int target = open_in_root(run->rootfs_fd, path, O_PATH);
+	_cleanup_close_ int bound = -1;
+	int error;
+
+	if (target == -ENOENT && op->bind)
+		return 0;
+	if (target < 0)
+		return fail(run, -target, "open", path);
+	if (op->bind) {
+		bound = bind_on_itself(run, target, path);
+		if (bound < 0)
+			return fail(run, -bound, "move_mount", path);
+	}
+	error = set_readonly(run, op->bind ? bound : target, op->bind);
+	return error < 0 ? fail(run, -error, "mount_setattr", path) : 0;
+}
+
+/* One empty file system serves every masked directory: it costs one superblock, not one a path. */
+static int clone_empty_directory(struct run *run)
+{
+	_cleanup_close_ int fs_fd = -1;
+
+	if (run->mask_fd >= 0)
+		return sys_open_tree(run->mask_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
+	fs_fd = sys_fsopen("tmpfs");
+	if (fs_fd < 0 || sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_blocks", "1") < 0 || sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_inodes", "1") < 0 ||
+	    sys_fsconfig(fs_fd, FSCONFIG_CREATE, NULL, NULL) < 0)
+		return -1;
+	return sys_fsmount(fs_fd, ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
+}
+
+static int mask_directory(struct run *run, int target, const char *path)
+{
+	int tree = clone_empty_directory(run), error;
+
+	if (tree < 0 && errno == ENOSYS) {
+		error = mount_through_procfs(run, "tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1");
+		return error < 0 ? fail(run, -error, "mount", path) : 0;
+	}
+	if (tree < 0)
+		return fail(run, errno, "fsmount", path);
+	if (sys_move_mount(tree, target) < 0) {
+		close(tree);
+		return fail(run, errno, "move_mount", path);
+	}
+	if (run->mask_fd < 0)
+		run->mask_fd = tree;
+	else
+		close(tree);
+	return 0;
+}
+
+static int mask_file(struct run *run, int target, const char *path)
+{
+	_cleanup_close_ int null = open_in_root(run->rootfs_fd, "/dev/null", O_PATH | O_NOFOLLOW);
+	_cleanup_close_ int tree = -1;
+	int error;
+
+	if (null < 0)
+		return fail(run, -null, "open", "/dev/null");
+	if (verify_device(null, 1, 3) < 0)
+		return fail(run, ENODEV, "stat", "/dev/null is not the null device");
+	tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
+	if (tree < 0 && errno == ENOSYS) {
+		error = bind_through_procfs(run, null, target, MS_BIND);
+		return error < 0 ? fail(run, -error, "mount", path) : 0;
+	}
+	if (tree < 0)
+		return fail(run, errno, "open_tree", "/dev/null");
+	return sys_move_mount(tree, target) < 0 ? fail(run, errno, "move_mount", path) : 0;
+}
+
+int op_mask_path(struct run *run, const struct mask_path *op)
+{
+	const char *path = text(run, op->path);
+	_cleanup_close_ int target = open_in_root(run->rootfs_fd, path, O_PATH | O_NOFOLLOW);
+	struct stat status;
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return fail(run, -target, "open", path);
+	if (fstat(target, &status) < 0)
+		return fail(run, errno, "fstat", path);
+	if (S_ISLNK(status.st_mode)) /* masking what it points to now would not mask what it points to later */
+		return fail(run, ELOOP, "open", path);
+	return S_ISDIR(status.st_mode) ? mask_directory(run, target, path) : mask_file(run, target, path);
+}

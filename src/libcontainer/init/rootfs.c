@@ -1,0 +1,168 @@
+/* The root file system: taken, filled with nodes, and made the root.  pivot_root(2), config-linux.md "rootfsPropagation", "devices". */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "mounts.h"
+#include "operations.h"
+#include "path.h"
+
+/* Only the mount point itself can be changed: go up from the directory until the call finds one. */
+int op_make_parent_private(struct run *run, const struct make_parent_private *op)
+{
+	char path[PATH_MAX];
+	char *slash;
+
+	snprintf(path, sizeof(path), "%s", text(run, op->path));
+	for (;;) {
+		if (mount(NULL, path, NULL, MS_PRIVATE, NULL) == 0)
+			return 0;
+		if (errno != EINVAL || strcmp(path, "/") == 0)
+			return fail(run, errno, "mount", path);
+		slash = strrchr(path, '/');
+		if (slash == path)
+			slash++;
+		*slash = 0;
+	}
+}
+
+static int take_rootfs(struct run *run, const char *path)
+{
+	if (run->rootfs_fd >= 0)
+		close(run->rootfs_fd);
+	run->rootfs_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return run->rootfs_fd < 0 ? fail(run, errno, "open", path) : 0;
+}
+
+int op_open_rootfs(struct run *run, const struct open_rootfs *op)
+{
+	const char *path = text(run, op->path);
+
+	if (op->bind && mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0)
+		return fail(run, errno, "mount", path);
+	return take_rootfs(run, path);
+}
+
+int op_make_directory(struct run *run, const struct make_directory *op)
+{
+	_cleanup_close_ int fd = make_directory_in_root(run->rootfs_fd, text(run, op->path), (mode_t)op->mode);
+
+	return fd < 0 ? fail(run, -fd, "mkdir", text(run, op->path)) : 0;
+}
+
+int op_make_symlink(struct run *run, const struct make_symlink *op)
+{
+	const char *path = text(run, op->path), *name;
+	_cleanup_close_ int parent = open_parent_in_root(run->rootfs_fd, path, true, &name);
+
+	if (parent < 0)
+		return fail(run, -parent, "open", path);
+	if (op->replace && unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+		return fail(run, errno, "unlink", path);
+	if (symlinkat(text(run, op->target), parent, name) < 0 && errno != EEXIST)
+		return fail(run, errno, "symlink", path);
+	return 0;
+}
+
+/* A node that exists must be the requested one; its mode and owner are then set like a new one's. */
+static int check_node(struct run *run, int parent, const char *name, const struct make_device *op)
+{
+	const char *path = text(run, op->path);
+	struct stat status;
+
+	if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return fail(run, errno, "stat", path);
+	if ((status.st_mode & S_IFMT) != ((mode_t)op->mode & S_IFMT))
+		return fail(run, EEXIST, "mknod", path);
+	if (!S_ISFIFO(status.st_mode) && status.st_rdev != (dev_t)op->device)
+		return fail(run, EEXIST, "mknod", path);
+	return 0;
+}
+
+int op_make_device(struct run *run, const struct make_device *op)
+{
+	const char *path = text(run, op->path), *name;
+	_cleanup_close_ int parent = open_parent_in_root(run->rootfs_fd, path, true, &name);
+	mode_t mode = (mode_t)op->mode, previous;
+	int made;
+
+	if (parent < 0)
+		return fail(run, -parent, "open", path);
+	previous = umask(0);
+	made = mknodat(parent, name, mode, (dev_t)op->device);
+	(void)umask(previous);
+	if (made < 0 && errno != EEXIST)
+		return fail(run, errno, "mknod", path);
+	if (made < 0 && check_node(run, parent, name, op) < 0)
+		return -1;
+	if ((op->uid || op->gid || made < 0) && fchownat(parent, name, (uid_t)op->uid, (gid_t)op->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return fail(run, errno, "chown", path);
+	if (made < 0 && fchmodat(parent, name, mode & 07777, 0) < 0)
+		return fail(run, errno, "chmod", path);
+	return 0;
+}
+
+/* The old root ends up on top of the new one; made a slave first, so that its unmounting does not reach the host. */
+int op_pivot_root(struct run *run, const struct pivot_root *op)
+{
+	_cleanup_close_ int old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	(void)op;
+	if (old_root < 0 || fchdir(run->rootfs_fd) < 0)
+		return fail(run, errno, "chdir", "rootfs");
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return fail(run, errno, "pivot_root", NULL);
+	if (fchdir(old_root) < 0)
+		return fail(run, errno, "chdir", "the old root");
+	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return fail(run, errno, "mount", "the old root");
+	if (umount2(".", MNT_DETACH) < 0)
+		return fail(run, errno, "umount2", "the old root");
+	if (chdir("/") < 0)
+		return fail(run, errno, "chdir", "/");
+	return take_rootfs(run, "/");
+}
+
+int op_change_root(struct run *run, const struct change_root *op)
+{
+	(void)op;
+	if (fchdir(run->rootfs_fd) < 0 || chroot(".") < 0)
+		return fail(run, errno, "chroot", NULL);
+	return take_rootfs(run, "/");
+}
+
+int op_move_root(struct run *run, const struct move_root *op)
+{
+	(void)op;
+	if (fchdir(run->rootfs_fd) < 0)
+		return fail(run, errno, "chdir", "rootfs");
+	if (mount(".", "/", NULL, MS_MOVE, NULL) < 0)
+		return fail(run, errno, "mount", "MS_MOVE");
+	if (chroot(".") < 0 || chdir("/") < 0)
+		return fail(run, errno, "chroot", NULL);
+	return take_rootfs(run, "/");
+}
+
+/* Without pivot_root the host's /proc and /sys stay in the mount namespace, complete and unmasked (security note of runc's --no-pivot). */
+int op_hide_mount(struct run *run, const struct hide_mount *op)
+{
+	const char *path = text(run, op->path);
+
+	if (mount(NULL, path, NULL, MS_SLAVE | MS_REC, NULL) < 0 && errno != EINVAL && errno != ENOENT)
+		return fail(run, errno, "mount", path);
+	if (umount2(path, MNT_DETACH) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EINVAL && errno != EPERM)
+		return fail(run, errno, "umount2", path);
+	if (mount("tmpfs", path, "tmpfs", MS_RDONLY, "nr_inodes=1") < 0)
+		return fail(run, errno, "mount", path);
+	return 0;
+}

@@ -1,0 +1,404 @@
+"""Mounts: config.json's list in its order, each made detached and then attached below the rootfs.
+
+config.md "Mounts", mount(8), mount_setattr(2), mount_namespaces(7). Decides only; init acts. `OPTIONS` is the one table of mount
+options: `youki features` prints it. On the hot path.
+"""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.errors import InvalidConfig, Problem, Unsupported
+from libcontainer.plan import operations as do
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from libcontainer.plan.context import Context
+    from libcontainer.plan.operations import Op
+
+# mount(2) flags.
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC = 1, 2, 4, 8, 16, 32, 64, 128
+MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_SILENT = 256, 1024, 2048, 4096, 16384, 32768
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 24, 1 << 25
+
+# mount_setattr(2) attributes. The three access time settings are values of one field, cleared as a whole.
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOATIME, ATTR_STRICTATIME = 1, 2, 4, 8, 0x10, 0x20
+ATTR_ATIME, ATTR_NODIRATIME, ATTR_IDMAP, ATTR_NOSYMFOLLOW = 0x70, 0x80, 0x100000, 0x200000
+
+OPEN_TREE_CLONE, AT_RECURSIVE = 1, 0x8000
+
+# A row: option → (kind, mount attribute to set, to clear, mount(2) flag to set, to clear).
+# Kinds: "attribute" of the mount; "superblock" of the file system; "classic", which only mount(2) knows; and the rest by name.
+OPTIONS: dict[str, tuple[str, int, int, int, int]] = {
+    "defaults": ("none", 0, 0, 0, 0),
+    "ro": ("attribute", ATTR_RDONLY, 0, MS_RDONLY, 0),
+    "rw": ("attribute", 0, ATTR_RDONLY, 0, MS_RDONLY),
+    "nosuid": ("attribute", ATTR_NOSUID, 0, MS_NOSUID, 0),
+    "suid": ("attribute", 0, ATTR_NOSUID, 0, MS_NOSUID),
+    "nodev": ("attribute", ATTR_NODEV, 0, MS_NODEV, 0),
+    "dev": ("attribute", 0, ATTR_NODEV, 0, MS_NODEV),
+    "noexec": ("attribute", ATTR_NOEXEC, 0, MS_NOEXEC, 0),
+    "exec": ("attribute", 0, ATTR_NOEXEC, 0, MS_NOEXEC),
+    "noatime": ("attribute", ATTR_NOATIME, ATTR_ATIME, MS_NOATIME, MS_STRICTATIME | MS_RELATIME),
+    "atime": ("attribute", 0, ATTR_ATIME, 0, MS_NOATIME),
+    "relatime": ("attribute", 0, ATTR_ATIME, MS_RELATIME, MS_NOATIME | MS_STRICTATIME),
+    "norelatime": ("attribute", 0, ATTR_ATIME, 0, MS_RELATIME),
+    "strictatime": ("attribute", ATTR_STRICTATIME, ATTR_ATIME, MS_STRICTATIME, MS_NOATIME | MS_RELATIME),
+    "nostrictatime": ("attribute", 0, ATTR_ATIME, 0, MS_STRICTATIME),
+    "nodiratime": ("attribute", ATTR_NODIRATIME, 0, MS_NODIRATIME, 0),
+    "diratime": ("attribute", 0, ATTR_NODIRATIME, 0, MS_NODIRATIME),
+    "nosymfollow": ("attribute", ATTR_NOSYMFOLLOW, 0, MS_NOSYMFOLLOW, 0),
+    "symfollow": ("attribute", 0, ATTR_NOSYMFOLLOW, 0, MS_NOSYMFOLLOW),
+    "sync": ("superblock", 0, 0, MS_SYNCHRONOUS, 0),
+    "async": ("superblock", 0, 0, 0, MS_SYNCHRONOUS),
+    "dirsync": ("superblock", 0, 0, MS_DIRSYNC, 0),
+    "lazytime": ("superblock", 0, 0, MS_LAZYTIME, 0),
+    "nolazytime": ("superblock", 0, 0, 0, MS_LAZYTIME),
+    "mand": ("superblock", 0, 0, MS_MANDLOCK, 0),
+    "nomand": ("superblock", 0, 0, 0, MS_MANDLOCK),
+    "iversion": ("classic", 0, 0, MS_I_VERSION, 0),
+    "noiversion": ("classic", 0, 0, 0, MS_I_VERSION),
+    "silent": ("classic", 0, 0, MS_SILENT, 0),
+    "loud": ("classic", 0, 0, 0, MS_SILENT),
+    "remount": ("classic", 0, 0, MS_REMOUNT, 0),
+    "bind": ("bind", 0, 0, MS_BIND, 0),
+    "rbind": ("bind", 0, 0, MS_BIND | MS_REC, 0),
+    "private": ("propagation", 0, 0, MS_PRIVATE, 0),
+    "rprivate": ("propagation", 0, 0, MS_PRIVATE | MS_REC, 0),
+    "shared": ("propagation", 0, 0, MS_SHARED, 0),
+    "rshared": ("propagation", 0, 0, MS_SHARED | MS_REC, 0),
+    "slave": ("propagation", 0, 0, MS_SLAVE, 0),
+    "rslave": ("propagation", 0, 0, MS_SLAVE | MS_REC, 0),
+    "unbindable": ("propagation", 0, 0, MS_UNBINDABLE, 0),
+    "runbindable": ("propagation", 0, 0, MS_UNBINDABLE | MS_REC, 0),
+    "rro": ("recursive", ATTR_RDONLY, 0, 0, 0),
+    "rrw": ("recursive", 0, ATTR_RDONLY, 0, 0),
+    "rnosuid": ("recursive", ATTR_NOSUID, 0, 0, 0),
+    "rsuid": ("recursive", 0, ATTR_NOSUID, 0, 0),
+    "rnodev": ("recursive", ATTR_NODEV, 0, 0, 0),
+    "rdev": ("recursive", 0, ATTR_NODEV, 0, 0),
+    "rnoexec": ("recursive", ATTR_NOEXEC, 0, 0, 0),
+    "rexec": ("recursive", 0, ATTR_NOEXEC, 0, 0),
+    "rnoatime": ("recursive", ATTR_NOATIME, ATTR_ATIME, 0, 0),
+    "ratime": ("recursive", 0, ATTR_ATIME, 0, 0),
+    "rrelatime": ("recursive", 0, ATTR_ATIME, 0, 0),
+    "rnorelatime": ("recursive", 0, ATTR_ATIME, 0, 0),
+    "rstrictatime": ("recursive", ATTR_STRICTATIME, ATTR_ATIME, 0, 0),
+    "rnostrictatime": ("recursive", 0, ATTR_ATIME, 0, 0),
+    "rnodiratime": ("recursive", ATTR_NODIRATIME, 0, 0, 0),
+    "rdiratime": ("recursive", 0, ATTR_NODIRATIME, 0, 0),
+    "rnosymfollow": ("recursive", ATTR_NOSYMFOLLOW, 0, 0, 0),
+    "rsymfollow": ("recursive", 0, ATTR_NOSYMFOLLOW, 0, 0),
+    "idmap": ("idmap", 0, 0, 0, 0),
+    "ridmap": ("idmap", 0, 0, 0, 1),
+    "tmpcopyup": ("tmpcopyup", 0, 0, 0, 0),
+}
+
+PROPAGATION = {name: row[3] for name, row in OPTIONS.items() if row[0] == "propagation"}
+
+# The entries of /proc that a mount may replace (lxcfs and the like); everything else below /proc is refused.
+REPLACEABLE_BELOW_PROC = frozenset(
+    "/proc/" + name
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    )
+)
+
+# File systems without a device: read-only is an attribute of their mount, never of a superblock that others share.
+PSEUDO = frozenset(("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "ramfs"))
+
+
+class Request:
+    """What one entry of `mounts` asks for, read off its options."""
+
+    def __init__(self, entry: dict[str, Any], pointer: str, bundle: str) -> None:
+        self.pointer = pointer
+        self.destination = os.path.normpath("/" + entry["destination"])
+        self.fstype = entry.get("type") or ""
+        self.source = entry.get("source") or ""
+        self.bind = self.recursive_bind = self.classic = self.copy_up = False
+        self.set = self.clear = self.recursive_set = self.recursive_clear = self.flags_set = self.flags_clear = 0
+        self.propagation: list[int] = []
+        self.data: list[str] = []
+        self.superblock: list[str] = []
+        self.idmap = entry.get("uidMappings") is not None
+        self.idmap_recursive = False
+        self.mappings = (entry.get("uidMappings") or [], entry.get("gidMappings") or [])
+        for option in entry.get("options") or ():
+            self._read(option)
+        if self.fstype == "bind" and not self.bind:
+            # docker, podman and youki all write it: the type alone asks for a bind mount too.
+            self.bind, self.flags_set = True, self.flags_set | MS_BIND
+        if self.bind:
+            self.source = os.path.join(bundle, self.source)
+
+    def _read(self, option: str) -> None:
+        row = OPTIONS.get(option)
+        if row is None:
+            self.data.append(option)
+            return
+        kind, attributes, cleared, flags, flags_cleared = row
+        if kind == "propagation":
+            self.propagation.append(flags)
+        elif kind == "recursive":
+            self.recursive_set = self.recursive_set & ~cleared | attributes
+            self.recursive_clear = self.recursive_clear & ~attributes | cleared
+        elif kind == "idmap":
+            self.idmap, self.idmap_recursive = True, bool(flags_cleared)
+        elif kind == "tmpcopyup":
+            self.copy_up = True
+        else:
+            self._read_flags(option, row)
+
+    def _read_flags(self, option: str, row: tuple[str, int, int, int, int]) -> None:
+        kind, attributes, cleared, flags, flags_cleared = row
+        self.set = self.set & ~cleared | attributes
+        self.clear = self.clear & ~attributes | cleared
+        self.flags_set = self.flags_set & ~flags_cleared | flags
+        self.flags_clear = self.flags_clear & ~flags | flags_cleared
+        if kind == "bind":
+            self.bind, self.recursive_bind = True, flags & MS_REC != 0
+        elif kind == "superblock":
+            self.superblock.append(option)
+        elif kind == "classic":
+            self.classic = True
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the mount itself (not only what is below it) is asked to be read-only."""
+        return self.set & ATTR_RDONLY != 0
+
+
+def requests(context: Context) -> list[Request]:
+    """Return the mounts of the spec, checked for what only this table can tell."""
+    if context.mounts is not None:
+        return context.mounts
+    found: list[Request] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(context.spec.get("mounts") or ()):
+        request = Request(entry, f"/mounts/{index}", context.options.bundle)
+        problems += _faults(request)
+        found.append(request)
+    if problems:
+        raise InvalidConfig("config.json", problems)
+    context.mounts = found
+    return found
+
+
+def _faults(request: Request) -> Iterator[Problem]:
+    where = request.pointer
+    if request.bind and request.data:
+        yield Problem(f"{where}/options", ",".join(request.data), "no file system option on a bind mount")
+    if request.copy_up and request.fstype != "tmpfs":
+        yield Problem(f"{where}/options", "tmpcopyup", f"tmpcopyup only with type tmpfs, not {request.fstype or 'none'}")
+    if request.idmap and not request.bind:
+        yield Problem(f"{where}/options", "an id mapping", "an id mapping only on a bind mount")
+    if request.destination == "/proc":
+        if not (request.fstype == "proc" and not request.bind) and not request.bind:
+            yield Problem(f"{where}/type", request.fstype or "none", 'type "proc" at /proc (CVE-2019-16884)')
+    elif request.destination.startswith("/proc/") and request.destination not in REPLACEABLE_BELOW_PROC:
+        yield Problem(f"{where}/destination", request.destination, "a destination that is not inside /proc")
+    if not request.bind and not request.fstype and not request.flags_set & MS_REMOUNT:
+        yield Problem(f"{where}/type", "nothing", "a file system type, or the option bind")
+
+
+def prepare(context: Context) -> Iterator[Op]:
+    """Yield what stage one does while it still has the host's identity: open bind sources that a user namespace may not reach.
+
+    An id-mapped mount, too, needs the privilege of the file system's owner (mount_setattr(2) MOUNT_ATTR_IDMAP).
+    """
+    for slot, request in enumerate(requests(context), start=1):
+        if opened_early(context, request):
+            yield from _open_source(context, request, slot)
+            yield from _idmap(context, request, slot)
+            propagation = _propagation_of_clone(context)
+            if propagation:
+                yield do.SetMountAttributes(pointer=request.pointer, slot=slot, propagation=propagation, recursive=1)
+
+
+def opened_early(context: Context, request: Request) -> bool:
+    """Tell whether stage one opens the source of `request`."""
+    if not request.bind or not context.host.new_mount_api or request.classic:
+        return False
+    return request.idmap or (context.userns and context.host.privileged)
+
+
+def _propagation_of_clone(context: Context) -> int:
+    """Return what to set on a tree cloned out of the host's namespace, where it is still a peer of the host's own mounts.
+
+    Stage two's mounts get it from rootfsPropagation; without this, what is mounted on the clone would appear on the host.
+    """
+    propagation = context.linux.get("rootfsPropagation") or "rslave"
+    return 0 if propagation.endswith("shared") else MS_SLAVE if propagation.endswith("slave") else MS_PRIVATE
+
+
+def compile_mounts(context: Context) -> Iterator[Op]:
+    """Yield the mounts in the order of the spec."""
+    from_cgroups = None
+    for slot, request in enumerate(requests(context), start=1):
+        if request.fstype == "cgroup" and not request.bind:
+            if from_cgroups is None:
+                from libcontainer.cgroup_mounts import compile_cgroup_mount as from_cgroups
+            yield from from_cgroups(context, request)
+        elif request.classic or not context.host.new_mount_api:
+            yield from _classic(context, request)
+        elif request.bind:
+            yield from _bind(context, request, slot)
+        else:
+            yield from _file_system(context, request)
+
+
+def _open_source(context: Context, request: Request, slot: int) -> Iterator[Op]:
+    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if request.recursive_bind else 0)
+    yield do.OpenTree(pointer=request.pointer, slot=slot, source=request.source.encode(), flags=flags)
+
+
+def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
+    if not request.idmap:
+        return
+    mappings = request.mappings if any(request.mappings) else (context.linux.get("uidMappings"), context.linux.get("gidMappings"))
+    if not all(mappings):
+        found = "idmap without a mapping"
+        raise InvalidConfig("config.json", [Problem(f"{request.pointer}/options", found, "uidMappings and gidMappings, or a user namespace")])
+    if not context.host.privileged or context.host.in_user_namespace:
+        raise Unsupported(
+            f"config.json {request.pointer}: an id-mapped mount needs privileges over the file system",
+            pointer=request.pointer,
+            remedy="run as root, or remove the mapping",
+        )
+    userns = context.descriptor("mapping", mappings, request.pointer)
+    recursive = int(request.idmap_recursive)
+    yield do.SetMountAttributes(pointer=request.pointer, slot=slot, set=ATTR_IDMAP, userns=userns, recursive=recursive)
+
+
+def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
+    if not opened_early(context, request):
+        slot = 0
+        yield from _open_source(context, request, slot)
+    yield from _attributes(request, slot)
+    yield from _attach(request, slot)
+
+
+def _attributes(request: Request, slot: int, *, inherited: int = 0) -> Iterator[Op]:
+    """Yield the changes to the mount in `slot`: its own attributes, then those of the whole tree, then propagation in the given order."""
+    where = request.pointer
+    if (request.set | request.clear) & ~inherited:
+        yield do.SetMountAttributes(pointer=where, slot=slot, set=request.set, clear=request.clear)
+    if request.recursive_set | request.recursive_clear:
+        yield do.SetMountAttributes(
+            pointer=where, slot=slot, set=request.recursive_set, clear=request.recursive_clear, recursive=1
+        )
+    for flags in request.propagation:
+        yield do.SetMountAttributes(pointer=where, slot=slot, propagation=flags & ~MS_REC, recursive=int(flags & MS_REC != 0))
+
+
+def _attach(request: Request, slot: int) -> Iterator[Op]:
+    kind = do.LIKE_SOURCE
+    if request.fstype in ("proc", "sysfs") and not request.bind:
+        kind = do.REAL_DIRECTORY
+    elif request.destination == "/proc":
+        kind = do.REAL_DIRECTORY
+    elif request.destination.startswith("/proc/"):
+        kind = do.ON_PROCFS
+    yield do.AttachMount(pointer=request.pointer, slot=slot, target=request.destination.encode(), kind=kind)
+
+
+def _file_system(context: Context, request: Request) -> Iterator[Op]:
+    if request.fstype == "sysfs" and _sysfs_is_refused(context):
+        yield from _sysfs_of_host(request)
+        return
+    attributes = request.set
+    if delayed_readonly(request):
+        attributes &= ~ATTR_RDONLY
+    parameters = [*request.superblock, *request.data]
+    if request.readonly and request.fstype not in PSEUDO:
+        parameters.insert(0, "ro")
+    target = request.destination.encode()
+    yield do.NewMount(
+        pointer=request.pointer,
+        slot=0,
+        fstype=request.fstype.encode(),
+        source=request.source.encode(),
+        parameters=[item.encode() for item in parameters],
+        attributes=attributes,
+    )
+    if request.fstype == "tmpfs" and not any([item.startswith("mode=") for item in request.data]):
+        yield do.InheritMode(pointer=request.pointer, slot=0, target=target)
+    if request.copy_up:
+        yield do.CopyUp(pointer=request.pointer, slot=0, target=target)
+    tree_only = Request({"destination": request.destination}, request.pointer, "/")
+    tree_only.recursive_set, tree_only.recursive_clear = request.recursive_set, request.recursive_clear
+    tree_only.propagation = request.propagation
+    yield from _attributes(tree_only, 0)
+    yield from _attach(request, 0)
+
+
+def delayed_readonly(request: Request) -> bool:
+    """Tell whether the mount becomes read-only only after everything below it has been made: tmpfs, and /dev."""
+    return request.readonly and not request.bind and (request.fstype == "tmpfs" or request.destination == "/dev")
+
+
+def finish_readonly(context: Context) -> Iterator[Op]:
+    """Yield what makes the delayed mounts read-only, after the change of root."""
+    for request in requests(context):
+        if delayed_readonly(request):
+            yield do.MakeReadonly(pointer=request.pointer, path=request.destination.encode(), bind=0)
+
+
+def _sysfs_is_refused(context: Context) -> bool:
+    """A sysfs shows a network namespace, so only the owner of that may mount one (config-linux.md, user_namespaces(7))."""
+    return context.userns and not context.has("network")
+
+
+def _sysfs_of_host(request: Request) -> Iterator[Op]:
+    yield do.OpenTree(pointer=request.pointer, slot=0, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
+    yield from _attributes(request, 0)
+    yield do.AttachMount(pointer=request.pointer, slot=0, target=request.destination.encode(), kind=do.REAL_DIRECTORY)
+
+
+def _classic(context: Context, request: Request) -> Iterator[Op]:
+    """Yield mount(2) calls: the mount, then for a bind its flags, then the propagation. For older kernels and a few old flags."""
+    where, target = request.pointer, request.destination.encode()
+    if request.recursive_set | request.recursive_clear or request.idmap:
+        raise Unsupported(
+            f"config.json {where}: recursive and id-mapped mount options need Linux 5.12 (mount_setattr)",
+            pointer=where,
+            syscall="mount_setattr",
+            remedy="remove the option, or run on a newer kernel",
+        )
+    source, flags, fstype = request.source, request.flags_set, request.fstype
+    if fstype == "sysfs" and _sysfs_is_refused(context):
+        source, fstype, flags = "/sys", "", flags | MS_BIND | MS_REC
+    bind = flags & MS_BIND != 0
+    first = flags & (MS_BIND | MS_REC) if bind else flags & ~(MS_RDONLY if delayed_readonly(request) else 0)
+    real = not bind and request.fstype in ("proc", "sysfs") or request.destination == "/proc"
+    below_proc = request.destination.startswith("/proc/")
+    kind = do.REAL_DIRECTORY if real else do.ON_PROCFS if below_proc else do.LIKE_SOURCE
+    yield do.Mount(
+        pointer=where,
+        slot=0,
+        source=source.encode(),
+        target=target,
+        fstype=fstype.encode(),
+        flags=first,
+        data=",".join(request.data).encode(),
+        kind=kind,
+    )
+    rest = flags & ~(MS_BIND | MS_REC)
+    if bind and (rest or request.flags_clear):
+        yield do.Remount(pointer=where, slot=0, set=rest, clear=request.flags_clear)
+    for propagation in request.propagation:
+        yield do.ChangePropagation(pointer=where, slot=0, flags=propagation)

@@ -1,0 +1,89 @@
+"""Namespaces: which are made, which are joined, and in what order, so that each step has the permission it needs.
+
+config-linux.md "Namespaces"; namespaces(7), user_namespaces(7), time_namespaces(7). Decides only; init acts. On the hot path.
+"""
+
+from __future__ import annotations
+
+from libcontainer.plan import operations as do
+from libcontainer.plan.context import NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from libcontainer.plan.context import Context
+    from libcontainer.plan.operations import Op
+
+# Joined in this order; mount comes last, since the paths of the others are the host's.
+JOIN_ORDER = ("ipc", "uts", "network", "pid", "cgroup", "time", "mount")
+
+# Made by the clone of stage two. A time namespace takes in only later children, so it is unshared before.
+CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
+
+
+def enter(context: Context) -> Iterator[Op]:
+    """Yield the operations of stage one: everything up to the clone of stage two."""
+    late = [name for name in JOIN_ORDER if context.namespaces.get(name) and _owned_by_joined_user(context, name)]
+    for name in JOIN_ORDER:
+        if context.namespaces.get(name) and name not in late:
+            yield _join(context, name)
+    yield from _user(context)
+    for name in late:
+        yield _join(context, name)
+    yield from _time(context)
+    flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
+    yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=0 if context.options.as_sibling else 1)
+
+
+def _join(context: Context, name: str) -> Op:
+    pointer = context.pointers[name]
+    flag = NAMESPACES[name]
+    return do.JoinNamespace(pointer=pointer, fd=context.descriptor("namespace", (context.namespaces[name], flag), pointer), nstype=flag)
+
+
+def _owned_by_joined_user(context: Context, name: str) -> bool:
+    """Tell whether joining `name` needs the capabilities that only the joined user namespace gives: setns(2)."""
+    user = context.namespaces.get("user")
+    path = context.namespaces[name]
+    return user is not None and path is not None and context.host.owner_of_namespace(path) == context.host.inode(user)
+
+
+def _user(context: Context) -> Iterator[Op]:
+    """Enter the user namespace before the others are made, so that they belong to it, and drop the host's identity at once."""
+    if not context.userns:
+        return
+    pointer = context.pointers["user"]
+    if context.makes("user"):
+        yield do.Unshare(pointer=pointer, flags=NAMESPACES["user"])
+        yield do.Sync(pointer="/linux/uidMappings", point=do.SYNC_MAPS)
+    else:
+        yield _join(context, "user")
+    yield do.BecomeRoot(pointer=pointer, groups=groups_rule(context))
+
+
+def groups_rule(context: Context) -> int:
+    """Tell whether setgroups(2) will be permitted: not below a gid map that an unprivileged process wrote (user_namespaces(7)).
+
+    A joined user namespace does not show who wrote its map, so there it is tried.
+    """
+    if not context.userns:
+        return do.GROUPS_SET
+    if not context.makes("user"):
+        return do.GROUPS_IF_PERMITTED
+    from libcontainer.idmap import must_deny_setgroups
+
+    mappings = context.linux.get("gidMappings") or []
+    denied = must_deny_setgroups(mappings, privileged=context.host.privileged, own_gid=context.host.egid)
+    return do.GROUPS_KEEP if denied else do.GROUPS_SET
+
+
+def _time(context: Context) -> Iterator[Op]:
+    if not context.makes("time"):
+        return
+    yield do.Unshare(pointer=context.pointers["time"], flags=NAMESPACES["time"])
+    offsets: dict[str, Any] = context.linux.get("timeOffsets") or {}
+    if offsets:
+        lines = [f"{clock} {value.get('secs', 0)} {value.get('nanosecs', 0)}\n" for clock, value in offsets.items()]
+        yield do.SetTimeOffsets(pointer="/linux/timeOffsets", offsets="".join(lines).encode())

@@ -1,0 +1,123 @@
+"""What the compilers of the single concerns share: the spec, the host, the options, and the descriptors that a plan needs.
+
+On the hot path: imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from libcontainer.host import Host
+    from libcontainer.mounts import Request
+    from libcontainer.plan.operations import Op
+
+# Namespace types of the runtime-spec and their clone(2) flags.
+NAMESPACES = {
+    "time": 0x80,
+    "mount": 0x20000,
+    "cgroup": 0x2000000,
+    "uts": 0x4000000,
+    "ipc": 0x8000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "network": 0x40000000,
+}
+
+
+class Options:
+    """What the caller decides and config.json does not say. Keyword arguments set the attributes.
+
+    `container_id`, `bundle` and `rootfs` (absolute, resolved) name the container. `no_pivot` moves the root instead of pivot_root(2).
+    `no_new_keyring` keeps the caller's session keyring. `as_sibling` leaves init to the nearest subreaper instead of the runtime.
+    `preserve_fds` descriptors from 3 on reach the payload; `listen_fds` of them by the LISTEN_FDS protocol (sd_listen_fds(3)).
+    `cgroup_mode` is the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups (libcgroups.cgroup.Cgroup).
+    """
+
+    container_id = "container"
+    bundle = "/"
+    rootfs = "/"
+    no_pivot = False
+    no_new_keyring = False
+    as_sibling = False
+    preserve_fds = 0
+    listen_fds = 0
+    cgroup_mode = "none"
+    cgroups: Any = ()
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            if not hasattr(Options, name):
+                raise TypeError(f"no option {name!r}")
+        self.__dict__.update(values)
+
+
+class Descriptor:
+    """A file descriptor that accompanies the plan: `kind` says how the runtime gets it, `detail` of what, `pointer` for whom.
+
+    Kinds: "listener" (the start socket), "namespace" (detail: path, CLONE_NEW flag), "mapping" (detail: uid and gid mappings, of which
+    a user namespace is made for an idmapped mount).
+    """
+
+    __slots__ = ("detail", "kind", "pointer")
+
+    def __init__(self, kind: str, detail: Any = None, pointer: str = "") -> None:
+        self.kind = kind
+        self.detail = detail
+        self.pointer = pointer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Descriptor) and (self.kind, self.detail) == (other.kind, other.detail)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    def __repr__(self) -> str:
+        return f"Descriptor({self.kind!r}, {self.detail!r}, {self.pointer!r})"
+
+
+class Plan:
+    """An ordered list of operations and the descriptors that they name by index."""
+
+    __slots__ = ("descriptors", "ops")
+
+    def __init__(self, ops: list[Op], descriptors: list[Descriptor]) -> None:
+        self.ops = ops
+        self.descriptors = descriptors
+
+
+class Context:
+    """One container to be compiled: `spec` is checked OCI data, `namespaces` maps each listed type to its path or None for a new one."""
+
+    def __init__(self, spec: dict[str, Any], host: Host, options: Options) -> None:
+        self.spec = spec
+        self.process: dict[str, Any] = spec.get("process") or {}
+        self.linux: dict[str, Any] = spec.get("linux") or {}
+        self.host = host
+        self.options = options
+        listed = self.linux.get("namespaces") or []
+        self.namespaces: dict[str, str | None] = {item["type"]: item.get("path") or None for item in listed}
+        self.pointers = {item["type"]: f"/linux/namespaces/{index}" for index, item in enumerate(listed)}
+        self.descriptors: list[Descriptor] = []
+        self.mounts: list[Request] | None = None  # read once by libcontainer.mounts.requests
+
+    def has(self, namespace: str) -> bool:
+        """Tell whether the container gets a namespace of its own of this type, new or joined."""
+        return namespace in self.namespaces
+
+    def makes(self, namespace: str) -> bool:
+        """Tell whether a new namespace of this type is made."""
+        return namespace in self.namespaces and self.namespaces[namespace] is None
+
+    @property
+    def userns(self) -> bool:
+        """Whether the container runs in a user namespace of its own, new or joined."""
+        return "user" in self.namespaces
+
+    def descriptor(self, kind: str, detail: Any = None, pointer: str = "") -> int:
+        """Ask for a descriptor and return its index; the same request is made once."""
+        wanted = Descriptor(kind, detail, pointer)
+        if wanted not in self.descriptors:
+            self.descriptors.append(wanted)
+        return self.descriptors.index(wanted)

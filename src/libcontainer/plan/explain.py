@@ -1,0 +1,141 @@
+"""A plan in words: one line an operation, with the place in config.json that asked for it. What `youki explain` prints."""
+
+from __future__ import annotations
+
+import os
+
+from libcontainer.host import Host
+from libcontainer.plan import operations as do
+from libcontainer.plan.compile import compile_init
+from libcontainer.plan.context import Options
+from libcontainer.spec.load import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.plan.context import Descriptor, Plan
+    from libcontainer.plan.operations import Op
+
+FLAG_NAMES = {
+    "Unshare.flags": "namespace",
+    "Clone.flags": "namespace",
+    "JoinNamespace.nstype": "namespace",
+    "DropBoundingSet.keep": "capability",
+    "SetCapabilities.effective": "capability",
+    "SetCapabilities.permitted": "capability",
+    "SetCapabilities.inheritable": "capability",
+    "SetCapabilities.ambient": "capability",
+    "NewMount.attributes": "attribute",
+    "SetMountAttributes.set": "attribute",
+    "SetMountAttributes.clear": "attribute",
+    "SetMountAttributes.propagation": "mount flag",
+    "SetPropagation.flags": "mount flag",
+    "Mount.flags": "mount flag",
+    "Remount.set": "mount flag",
+    "Remount.clear": "mount flag",
+    "ChangePropagation.flags": "mount flag",
+}
+SYNC_POINTS = {do.SYNC_MAPS: "id maps", do.SYNC_HOOKS: "runtime hooks and devices", do.SYNC_READY: "limits and state"}
+KINDS = {do.LIKE_SOURCE: "like source", do.DIRECTORY: "directory", do.REAL_DIRECTORY: "real directory", do.ON_PROCFS: "on procfs"}
+
+
+def explain(
+    bundle: str, *, config: str | None = None, no_pivot: bool = False, no_new_keyring: bool = False, host: Host | None = None
+) -> list[str]:
+    """Return the plan of the bundle as lines; nothing is made. Raises InvalidConfig and Unsupported as `create` would."""
+    from libcontainer.spec.check import warnings
+
+    spec, _ = load(bundle, config)
+    bundle = os.path.realpath(bundle)
+    host = host or Host()
+    options = Options(
+        bundle=bundle,
+        rootfs=os.path.realpath(os.path.join(bundle, spec["root"]["path"])),
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
+        **_cgroup_options(spec),
+    )
+    lines = [f"warning: {sentence}" for sentence in warnings(spec)]
+    return lines + describe(compile_init(spec, host, options))
+
+
+def _cgroup_options(spec: dict[str, object]) -> dict[str, object]:
+    from libcgroups import manager as cgroups
+
+    linux = spec.get("linux")
+    path = linux.get("cgroupsPath") if isinstance(linux, dict) else None
+    manager = cgroups.new(path, container_id="container")
+    return {"cgroup_mode": manager.mode, "cgroups": manager.cgroups}
+
+
+def describe(plan: Plan) -> list[str]:
+    """Return one line an operation: its number, name, operands, and after `#` its JSON pointer."""
+    lines = []
+    stage = 1
+    for number, op in enumerate(plan.ops):
+        operands = " ".join([_operand(op, index, plan.descriptors) for index in range(len(op.FIELDS))])
+        text = f"{number:3} [{stage}] {type(op).__name__} {operands}".rstrip()
+        lines.append(f"{text}  # {op.pointer}" if op.pointer else text)
+        if isinstance(op, do.Clone):
+            stage = 2
+    return lines
+
+
+def _operand(op: Op, index: int, descriptors: list[Descriptor]) -> str:
+    name, kind, value = op.FIELDS[index], op.KINDS[index], op.operands[index]
+    return f"{name}={_value(op, name, kind, value, descriptors)}"
+
+
+def _value(op: Op, name: str, kind: str, value: object, descriptors: list[Descriptor]) -> str:
+    if kind == "Fd":
+        assert isinstance(value, int)
+        return "none" if value == do.NO_FD else _descriptor(descriptors[value])
+    if isinstance(value, bytes):
+        return value.hex() if kind == "Blob" else _text(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + " ".join([_text(item) for item in value]) + "]"
+    assert isinstance(value, int)
+    return _integer(op, name, value)
+
+
+def _descriptor(descriptor: Descriptor) -> str:
+    if descriptor.kind == "namespace":
+        return str(descriptor.detail[0])
+    return descriptor.kind
+
+
+def _text(value: bytes) -> str:
+    text = value.decode("utf-8", "backslashreplace")
+    plain = text and all([character.isprintable() and character not in " \"'[]#" for character in text])
+    return text if plain else repr(text)
+
+
+def _integer(op: Op, name: str, value: int) -> str:
+    if isinstance(op, do.Sync):
+        return SYNC_POINTS[value]
+    if isinstance(op, (do.AttachMount, do.Mount)) and name == "kind":
+        return KINDS[value]
+    table = FLAG_NAMES.get(f"{type(op).__name__}.{name}")
+    if table is not None:
+        return _flags(table, value)
+    if isinstance(op, do.MakeDevice) and name == "device":
+        return f"{os.major(value)}:{os.minor(value)}"
+    if name in ("mode", "mask"):
+        return f"{value:#o}"
+    return str(value)
+
+
+def _flags(table: str, value: int) -> str:
+    from libcontainer import capabilities
+    from libcontainer.mounts import OPTIONS
+    from libcontainer.plan.context import NAMESPACES
+
+    if table == "capability":
+        return ",".join(capabilities.names(value)) or "none"
+    if table == "namespace":
+        return ",".join([name for name, flag in NAMESPACES.items() if value & flag]) or "none"
+    column = 1 if table == "attribute" else 3
+    words = {row[column]: name for name, row in OPTIONS.items() if row[column] and row[0] != "recursive"}
+    shown = [name for flag, name in words.items() if value & flag == flag]
+    known = sum({flag for flag in words if value & flag == flag and flag.bit_count() == 1})
+    rest = value & ~known
+    return ",".join(shown + ([f"{rest:#x}"] if rest and not shown else [])) or "none"

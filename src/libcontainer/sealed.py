@@ -1,0 +1,97 @@
+"""The init program, as a sealed copy in memory that no container can write to.
+
+A process that enters a container shows its executable as /proc/PID/exe; whoever opens that for writing replaces the runtime on the
+host (CVE-2019-5736). So init is executed from a memfd sealed against every change (memfd_create(2), F_ADD_SEALS); where a memfd may not be
+executed (vm.memfd_noexec=2), from an unlinked read-only file. One copy serves all containers of this process. On the hot path.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import fcntl
+import os
+
+from libcontainer.errors import Unsupported
+from libcontainer.state import read_all, write_all
+
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_bin", "init")
+
+_MFD_EXEC = 0x10  # Linux 6.3
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+_lock = _thread.allocate_lock()
+_program: tuple[int, int] | None = None  # (pid of the process that made it, descriptor)
+
+
+def program() -> int:
+    """Return the descriptor of the sealed program, owned by this module. Raises Unsupported when init is missing or cannot be sealed."""
+    global _program
+    with _lock:
+        if _program is None or _program[0] != os.getpid():
+            _program = (os.getpid(), _seal(_read()))
+        return _program[1]
+
+
+def sealed_bytes(name: str, data: bytes) -> int:
+    """Return a descriptor of a sealed memfd holding `data`; the caller closes it."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    write_all(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+def _read() -> bytes:
+    try:
+        fd = os.open(PROGRAM, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unsupported(
+            f"cannot open the init program {PROGRAM}: {error.strerror}",
+            path=PROGRAM,
+            errno=error.errno,
+            remedy="install libcontainer from a wheel, or build it with `make build`",
+        ) from error
+    try:
+        return read_all(fd)
+    finally:
+        os.close(fd)
+
+
+def _seal(data: bytes) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        try:
+            fd = os.memfd_create("libcontainer-init", flags | _MFD_EXEC)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            fd = os.memfd_create("libcontainer-init", flags)  # before Linux 6.3 every memfd is executable
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSYS):
+            raise
+        return _unlinked_copy(data)
+    write_all(fd, data)
+    os.fchmod(fd, 0o511)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+def _unlinked_copy(data: bytes) -> int:
+    """Return a read-only descriptor of a copy that has no name. It cannot be sealed, but nobody else holds it open for writing."""
+    for directory in ("/run", "/dev/shm", "/tmp", "/var/tmp"):
+        if not os.access(directory, os.W_OK) or os.statvfs(directory).f_flag & os.ST_NOEXEC:
+            continue
+        try:
+            writable = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o500)
+        except OSError:
+            continue
+        try:
+            write_all(writable, data)
+            # Execution is refused while anybody can write (ETXTBSY), so only a read-only descriptor may remain.
+            return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(writable)
+    raise Unsupported(
+        "cannot execute init: this host forbids executable memory files, and no directory for an executable copy was found",
+        remedy="set vm.memfd_noexec to 0 or 1, or mount /run without noexec",
+    )

@@ -1,0 +1,95 @@
+"""Starting init: posix_spawn(3) of the sealed program with a channel, standard streams and preserved descriptors.
+
+A library lives in programs with threads, where running Python between fork and exec is unsafe; posix_spawn runs none. On the hot path.
+"""
+
+from __future__ import annotations
+
+import _signal
+import fcntl
+import os
+
+from libcontainer import sealed
+from libcontainer.channel import Channel
+from libcontainer.errors import InvalidArgument, SetupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Python ignores SIGPIPE and SIGXFSZ, and its caller may ignore or block more; the payload starts with none of that.
+_ALL_SIGNALS = [number for number in range(1, 65) if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33)]
+
+
+def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 0) -> tuple[int, Channel]:
+    """Start init and return its pid and the channel to it.
+
+    `stdio` replaces descriptors 0 to 2 (None: the caller's own); descriptors 3 to 2+`preserve_fds` of the caller are passed on.
+    Raises InvalidArgument for a preserved descriptor that is not open, SetupError when the process cannot be started.
+    """
+    check_preserved(preserve_fds)
+    target = 3 + preserve_fds
+    channel, theirs = Channel.pair()
+    opened = [theirs]
+    try:
+        actions: list[tuple[int, int, int]] = []
+        for number, fd in enumerate(stdio):
+            if fd is not None:
+                actions.append((os.POSIX_SPAWN_DUP2, _above(fd, target, opened), number))
+        for fd in range(3, target):
+            actions.append((os.POSIX_SPAWN_DUP2, fd, fd))  # to itself: clears close-on-exec
+        actions.append((os.POSIX_SPAWN_DUP2, _above(theirs, target, opened), target))
+        program = _above(sealed.program(), target, opened)
+        pid = os.posix_spawn(
+            f"/proc/self/fd/{program}",
+            ["libcontainer-init", str(target)],
+            {},
+            file_actions=actions,
+            setsigmask=[],
+            setsigdef=_ALL_SIGNALS,
+        )
+    except OSError as error:
+        channel.close()
+        raise SetupError(
+            f"cannot start init: {error.strerror}",
+            step="spawn",
+            syscall="posix_spawn",
+            errno=error.errno,
+            remedy="check the limits of processes and memory of the caller, and that /proc is mounted",
+        ) from error
+    except BaseException:
+        channel.close()
+        raise
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return pid, channel
+
+
+def check_preserved(count: int) -> None:
+    """Raise InvalidArgument unless descriptors 3 to 2+`count` are open."""
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise InvalidArgument(
+                f"file descriptor {fd} does not exist, but {count} are to be preserved",
+                remedy="--preserve-fds takes a number of descriptors, counted from 3",
+            ) from None
+
+
+def _above(fd: int, target: int, opened: list[int]) -> int:
+    """Return `fd`, or a copy out of the way of the numbers that the new process's descriptors get."""
+    if fd > target:
+        return fd
+    copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, target + 1)
+    opened.append(copy)
+    return copy
+
+
+def reap(pid: int) -> int | None:
+    """Wait for our child `pid` and return its wait status; None when it is not ours to wait for."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None

@@ -1,0 +1,350 @@
+"""What is on disk about a container, and what can be told from it.
+
+    <root>/<id>/            mode 0700; flock(2) on the directory serialises the commands that change something
+        intent.json         what is about to exist (the cgroup), written before anything does, removed when state.json is there
+        state.json          what exists; replaced atomically
+        config.json         the configuration as it was at create: later edits of the bundle do not count (runtime.md)
+        start.sock          where init waits for `start`; gone once the payload runs
+
+The status is computed from facts, never stored: whether the process of that number *and start time* lives, whether init listens on
+start.sock, whether the cgroup is frozen. Nothing is synced to disk: a record that names processes means nothing after a crash of the
+kernel, and it survives kill -9 in the page cache. On the hot path.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from libcontainer.errors import AlreadyExists, InvalidArgument, NotFound, StateError, Timeout
+from libcontainer.strictjson import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_ROOT = "/run/youki"
+VERSION = 1
+LONGEST_ID = 255 - len(".state.json.tmp")
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+LOCK_TIMEOUT_S = 30.0
+
+
+def validate_id(container_id: object) -> str:
+    """Return the container id, or raise InvalidArgument: 1 to 240 of ``[A-Za-z0-9_+.-]``, the first no dot and no dash.
+
+    The same rule for every command, before any path is built from the id.
+    """
+    if not isinstance(container_id, str) or not container_id:
+        raise InvalidArgument("a container id is required: it is empty")
+    if not ID_CHARACTERS.issuperset(container_id) or container_id[0] in ".-" or len(container_id) > LONGEST_ID:
+        shown = container_id if len(container_id) <= 64 else container_id[:64] + "…"
+        raise InvalidArgument(
+            f"invalid container id {shown!r}",
+            remedy=f"use 1 to {LONGEST_ID} of A-Z a-z 0-9 _ + . - and begin with neither a dot nor a dash",
+        )
+    return container_id
+
+
+def default_root() -> str:
+    """Return where this user's containers are kept: /run/youki, or for an unprivileged user a private directory below the runtime directory.
+
+    Raises InvalidArgument when no private place can be found.
+    """
+    euid = os.geteuid()
+    if euid == 0 and not os.environ.get("XDG_RUNTIME_DIR"):
+        return DEFAULT_ROOT
+    if euid == 0 and not _in_user_namespace():
+        return DEFAULT_ROOT
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{euid}"]
+    for directory in candidates:
+        if directory and os.path.isabs(directory) and _is_private(directory, euid):
+            return f"{directory}/youki"
+    home = os.environ.get("HOME")
+    if home and os.path.isabs(home) and os.access(home, os.W_OK):
+        return f"{home}/.youki/run"
+    return f"/tmp/youki-{euid}"
+
+
+def _in_user_namespace() -> bool:
+    from libcontainer.host import Host
+
+    return Host().in_user_namespace
+
+
+def _is_private(directory: str, euid: int) -> bool:
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
+    return status.st_mode & 0o170077 == 0o040000 and status.st_uid == euid
+
+
+def open_root(root: str, *, create: bool = False) -> int:
+    """Return a descriptor of the directory that holds all containers; with `create` it is made (0700) where it is missing.
+
+    Raises InvalidArgument when others could write to it: what is read there decides which processes are killed.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(root, flags)
+    except FileNotFoundError:
+        if not create:
+            raise
+        os.makedirs(root, 0o700, exist_ok=True)
+        fd = os.open(root, flags)
+    except OSError as error:
+        raise InvalidArgument(f"cannot use {root} as root directory: {error.strerror}", path=root, errno=error.errno) from error
+    status = os.fstat(fd)
+    if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022:
+        os.close(fd)
+        raise InvalidArgument(
+            f"cannot use {root} as root directory: other users may change it", path=root, remedy=f"chmod go-w {root}, or choose another --root"
+        )
+    return fd
+
+
+class Directory:
+    """One container's directory, held open by descriptor; `lock` it before changing anything. A context manager that closes it."""
+
+    __slots__ = ("container_id", "fd", "path")
+
+    def __init__(self, fd: int, root: str, container_id: str) -> None:
+        self.fd = fd
+        self.path = f"{root}/{container_id}"
+        self.container_id = container_id
+
+    @classmethod
+    def create(cls, root: str, container_id: str) -> Directory:
+        """Make the directory of a new container and lock it. Raises AlreadyExists."""
+        validate_id(container_id)
+        root_fd = open_root(root, create=True)
+        try:
+            try:
+                os.mkdir(container_id, 0o700, dir_fd=root_fd)
+            except FileExistsError:
+                raise _exists(root, container_id) from None
+            except OSError as error:
+                raise InvalidArgument(
+                    f"cannot make {root}/{container_id}: {error.strerror}", path=root, errno=error.errno, remedy="choose another --root"
+                ) from error
+            directory = cls(_open_directory(container_id, root_fd), root, container_id)
+        finally:
+            os.close(root_fd)
+        fcntl.flock(directory.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return directory
+
+    @classmethod
+    def open(cls, root: str, container_id: str) -> Directory:
+        """Open the directory of a container. Raises NotFound."""
+        validate_id(container_id)
+        try:
+            root_fd = open_root(root)
+        except FileNotFoundError:
+            raise not_found(container_id, root) from None
+        try:
+            return cls(_open_directory(container_id, root_fd), root, container_id)
+        except (FileNotFoundError, NotADirectoryError):
+            raise not_found(container_id, root) from None
+        finally:
+            os.close(root_fd)
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor and with it the lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def lock(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        """Wait for the exclusive lock. Raises Timeout when another command holds it for longer than `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not self.try_lock():
+            if time.monotonic() > deadline:
+                raise Timeout(
+                    f"container {self.container_id} is busy: another command has been changing it for {timeout_s:g} s",
+                    path=self.path,
+                    remedy="wait for it or end it, then try again",
+                )
+            time.sleep(0.002)
+
+    def try_lock(self) -> bool:
+        """Take the exclusive lock if it is free."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that a reader, or a crash, sees the old one or the new one."""
+        temporary = f".{name}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
+        try:
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content, None where there is none."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_all(fd)
+        finally:
+            os.close(fd)
+
+    def read_record(self, name: str) -> dict[str, Any] | None:
+        """Return state.json or intent.json as a dictionary, None where there is none. Raises StateError for one that is not ours."""
+        data = self.read(name)
+        if data is None:
+            return None
+        record = loads(data, source=f"{self.path}/{name}")
+        if not isinstance(record, dict) or record.get("version") != VERSION or record.get("id") != self.container_id:
+            raise StateError(
+                f"{self.path}/{name} is not a record of this version for {self.container_id}",
+                path=f"{self.path}/{name}",
+                remedy="delete the container with the version of youki that made it",
+            )
+        return record
+
+    def write_record(self, name: str, record: dict[str, Any]) -> None:
+        """Write state.json or intent.json."""
+        self.write(name, dumps({"version": VERSION, "id": self.container_id, **record}).encode())
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file; a missing one is fine."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def has(self, name: str) -> bool:
+        """Tell whether the file exists."""
+        return os.access(name, os.F_OK, dir_fd=self.fd)
+
+    def remove(self) -> None:
+        """Remove the directory with everything in it. Only flat files are ever made here; nothing is followed."""
+        for name in os.listdir(self.fd):
+            self.remove_file(name)
+        try:
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        self.close()
+
+    def address(self, name: str) -> str:
+        """Return a path for a socket in the directory that fits sun_path, however long the directory's own is (unix(7))."""
+        return f"/proc/self/fd/{self.fd}/{name}"
+
+
+def _open_directory(name: str, root_fd: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root_fd)
+
+
+def _exists(root: str, container_id: str) -> AlreadyExists:
+    path = f"{root}/{container_id}"
+    if not os.path.exists(f"{path}/state.json"):
+        with Directory.open(root, container_id) as directory:
+            if directory.try_lock():
+                return AlreadyExists(
+                    f"container {container_id} already exists: it is what an interrupted create left over",
+                    path=path,
+                    remedy=f"youki delete --force {container_id}",
+                )
+    return AlreadyExists(f"container {container_id} already exists", path=path, remedy="choose another id, or delete it first")
+
+
+def not_found(container_id: str, root: str) -> NotFound:
+    """Return the error for an unknown id; callers look for "does not exist" in its text."""
+    return NotFound(f"container {container_id} does not exist", path=f"{root}/{container_id}", remedy="list the containers with youki list")
+
+
+def list_ids(root: str) -> list[str]:
+    """Return the ids below `root`, sorted; a missing root holds none."""
+    try:
+        return sorted([entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)])
+    except FileNotFoundError:
+        return []
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything; a short write goes on."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_all(fd: int) -> bytes:
+    """Read to the end."""
+    chunks = []
+    while chunk := os.read(fd, 1 << 16):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid file that is complete the moment it appears, in decimal without a newline. Raises InvalidArgument."""
+    directory, name = os.path.split(os.path.abspath(path))
+    temporary = f"{directory}/.{name}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            write_all(fd, b"%d" % pid)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot write the pid file {path}: {error.strerror}", path=path, errno=error.errno, remedy="check the directory of --pid-file"
+        ) from error
+
+
+def start_time(pid: int) -> tuple[str, int] | None:
+    """Return the state letter and the start time (clock ticks since boot) of a process, None when there is none. proc_pid_stat(5).
+
+    Field 2, the name, is the payload's own choice and may hold spaces and parentheses: parsing starts after the last one.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = os.read(fd, 4096)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return None
+        raise
+    finally:
+        os.close(fd)
+    fields = data[data.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
+
+
+def boot_id() -> str:
+    """Return the identity of this boot of the kernel: with it a start time is unique (random(4))."""
+    fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def is_alive(record: dict[str, Any]) -> bool:
+    """Tell whether the process of a state record still runs: the same number, start time and boot, and no zombie."""
+    pid = record.get("pid")
+    if not pid or record.get("bootId") != boot_id():
+        return False
+    found = start_time(pid)
+    return found is not None and found[0] not in "ZX" and found[1] == record.get("startTime")

@@ -1,0 +1,1 @@
+"""The commands: `run(args, settings)` in a module named after the command; rows in `youki.options`."""

@@ -1,0 +1,253 @@
+"""The command line as data: every option, argument and command, one row each.
+
+The same rows drive the parser, `--help`, shell completion and the manual page, so that none of them can
+disagree. A new command is a row in COMMANDS and a file `commands/<name>.py` with a function `run(args,
+settings)`. Names and meanings follow runc; what only crun has is taken from crun. On the hot path: imports
+nothing.
+"""
+
+from __future__ import annotations
+
+SIGNALS = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN "
+    "TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+)
+
+
+class Option:
+    """One option. `kind` says what its value is: flag, text, count, choice, file or directory.
+
+    A flag takes no value (`--flag=false` is accepted, as Go programs do). A count is a whole number, 0 or
+    more.
+    """
+
+    __slots__ = ("about", "choices", "default", "key", "kind", "metavar", "names", "repeat")
+
+    def __init__(
+        self,
+        names: str,
+        kind: str,
+        metavar: str,
+        default: str | int | bool | None,
+        about: str,
+        choices: str = "",
+        repeat: bool = False,
+    ) -> None:
+        self.names = tuple(names.split())
+        self.kind = kind
+        self.metavar = metavar
+        self.default = default
+        self.about = about
+        self.choices = tuple(choices.split())
+        self.repeat = repeat
+        self.key = self.names[-1].lstrip("-").replace("-", "_")
+
+
+class Argument:
+    """One positional argument. `kind` says what completes it: container, signal, directory, choice or text.
+
+    `rest` takes every word that is left; options end at its first word.
+    """
+
+    __slots__ = ("about", "choices", "key", "kind", "metavar", "required", "rest")
+
+    def __init__(
+        self,
+        key: str,
+        metavar: str,
+        kind: str,
+        about: str,
+        choices: str = "",
+        required: bool = True,
+        rest: bool = False,
+    ) -> None:
+        self.key = key
+        self.metavar = metavar
+        self.kind = kind
+        self.about = about
+        self.choices = tuple(choices.split())
+        self.required = required
+        self.rest = rest
+
+
+class Command:
+    """One command.
+
+    `failure` is the exit code of an error; `options_first` ends the options at the first argument.
+    """
+
+    __slots__ = ("arguments", "description", "failure", "name", "options", "options_first", "summary")
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        description: str,
+        arguments: tuple[Argument, ...] = (),
+        options: tuple[Option, ...] = (),
+        failure: int = 1,
+        options_first: bool = False,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.description = description
+        self.arguments = arguments
+        self.options = options
+        self.failure = failure
+        self.options_first = options_first
+
+
+# fmt: off
+GLOBALS = (
+    Option("-r --root", "directory", "DIR", None,
+           "keep the state of containers below DIR (default: /run/youki; as an unprivileged user "
+           "$XDG_RUNTIME_DIR/youki)"),
+    Option("-l --log", "file", "FILE", None,
+           "append the log to FILE (default: standard error)"),
+    Option("--log-format", "choice", "FORMAT", "text",
+           "write the log as text or json", "text json"),
+    Option("--log-level", "choice", "LEVEL", None,
+           "log messages of LEVEL and above: error, warning, info or debug (default: warning, with --debug "
+           "debug)",
+           "error warning info debug"),
+    Option("--debug", "flag", "", False,
+           "log debug messages, and show where an error came from"),
+    Option("-s --systemd-cgroup", "flag", "", False,
+           "let systemd make the cgroup; cgroupsPath is then slice:prefix:name, as in "
+           "system.slice:youki:job-7"),
+    Option("--cgroup-manager", "choice", "MANAGER", None,
+           "make cgroups through the file system (cgroupfs, the default) or through systemd",
+           "cgroupfs systemd"),
+    Option("--rootless", "choice", "BOOL", "auto",
+           "ignore missing permission on cgroups: true, false or auto, which is true unless root calls",
+           "true false auto"),
+    Option("-v --version", "flag", "", False, "print the version and exit"),
+    Option("-h --help", "flag", "", False, "print help and exit"),
+)
+
+CONTAINER = Argument("id", "CONTAINER", "container", "the id of the container")
+NEW_CONTAINER = Argument("id", "CONTAINER", "text", "the id for the new container")
+BUNDLE = Option("-b --bundle", "directory", "DIR", ".", "use the bundle in DIR")
+CONFIG = Option("-f --config", "file", "FILE", None, "read FILE instead of the bundle's config.json")
+REGEX = Option("-r --regex", "flag", "", False,
+               "take CONTAINER as a regular expression, for all containers in whose id it is found")
+NO_PIVOT = Option("--no-pivot", "flag", "", False,
+                  "use MS_MOVE and chroot in place of pivot_root, for a rootfs on a ramdisk")
+NO_NEW_KEYRING = Option("--no-new-keyring", "flag", "", False, "keep the caller's session keyring")
+
+CREATE = (
+    BUNDLE,
+    CONFIG,
+    Option("-c --console-socket", "file", "SOCKET", None,
+           "send the terminal's master to the unix socket SOCKET"),
+    Option("--pidfd-socket", "file", "SOCKET", None,
+           "send a pidfd of the first process to the unix socket SOCKET"),
+    Option("-p --pid-file", "file", "FILE", None,
+           "write the process id of the first process to FILE"),
+    NO_PIVOT,
+    NO_NEW_KEYRING,
+    Option("--preserve-fds", "count", "N", 0,
+           "pass N more file descriptors, from 3 on (LISTEN_FDS are passed as well)"),
+    Option("--no-subreaper", "flag", "", False,
+           "accepted for compatibility: youki never becomes a subreaper"),
+)
+
+COMMANDS = (
+    Command("create", "create a container",
+            "Make the container of a bundle: its namespaces, root file system and cgroup exist afterwards, "
+            "and its process waits for 'youki start'.",
+            (NEW_CONTAINER,),
+            CREATE),
+    Command("start", "start the process of a created container",
+            "Let the process of a created container execute the program of its configuration.",
+            (CONTAINER,)),
+    Command("run", "create a container, start it and wait",
+            "Create and start a container, forward signals and the terminal to it, wait for its end and "
+            "delete it. The exit code is that of the container's process, or 128+N when signal N ended it.",
+            (NEW_CONTAINER,),
+            (*CREATE,
+             Option("-d --detach", "flag", "", False, "return as soon as the container is started"),
+             Option("--keep", "flag", "", False, "do not delete the container after it has ended"))),
+    Command("state", "print the state of a container",
+            "Print the state of a container as JSON, as the OCI runtime specification defines it.",
+            (CONTAINER,)),
+    Command("list", "list containers",
+            "List the containers of the state root. The table has the columns ID, PID, STATUS, BUNDLE, "
+            "CREATED and OWNER; PID is 0 where no process is left.",
+            (),
+            (Option("-f --format", "choice", "FORMAT", "table", "print a table or json", "table json"),
+             Option("-q --quiet", "flag", "", False, "print ids only"))),
+    Command("kill", "send a signal to a container",
+            "Send a signal to the first process of a container. SIGNAL is a number or a name, with or "
+            "without SIG.",
+            (CONTAINER,
+             Argument("signal", "SIGNAL", "signal", "the signal (default: TERM)", SIGNALS, required=False)),
+            (Option("-a --all", "flag", "", False, "send the signal to every process of the container"),
+             REGEX)),
+    Command("delete", "delete a container",
+            "Remove a stopped container and all that the host holds for it. A container that was created "
+            "and never started is killed first.",
+            (CONTAINER,),
+            (Option("-f --force", "flag", "", False,
+                    "kill a running container first; succeed if there is none"),
+             REGEX)),
+    Command("spec", "write a configuration to start from",
+            "Write a config.json with safe defaults that runs sh. An existing file is never overwritten.",
+            (),
+            (Option("-b --bundle", "directory", "DIR", ".", "write into the bundle in DIR"),
+             Option("-f --file", "file", "FILE", "config.json", "write FILE, relative to the bundle"),
+             Option("--rootless", "flag", "", False, "for a container of the calling, unprivileged user"))),
+    Command("bundle", "make a bundle",
+            "Write a complete bundle into DIR: a config.json and a root file system. SOURCE is host (the "
+            "host's own programs, read-only), rootfs:PATH (an existing directory) or tar:FILE (an archive "
+            "of a root file system).",
+            (Argument("directory", "DIR", "directory", "where to make the bundle"),
+             Argument("command", "COMMAND", "text", "what the container runs (default: sh)",
+                      required=False, rest=True)),
+            (Option("--from", "text", "SOURCE", "host", "take the root file system from SOURCE"),
+             Option("--rootless", "flag", "", False, "map only the caller (always so unless root calls)"),
+             Option("--writable", "flag", "", False, "let the container write to its root file system"),
+             Option("-t --tty", "flag", "", False, "give the container a terminal (so when called at one)"))),
+    Command("explain", "print what youki would do for a bundle",
+            "Print the plan for a bundle without carrying it out: one operation per line, with the place in "
+            "config.json that asks for it.",
+            (),
+            (BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING)),
+    Command("info", "print what this host offers to containers",
+            "Print the version, the kernel, the cgroup set-up, the namespaces and the capabilities of this "
+            "host.",
+            (),
+            (Option("-f --format", "choice", "FORMAT", "text", "print text or json", "text json"),)),
+    Command("features", "print what this runtime implements",
+            "Print the features of this runtime as JSON, as the OCI runtime specification defines it."),
+    Command("completion", "print a completion script for a shell",
+            "Print a completion script. For bash: source <(youki completion bash).",
+            (Argument("shell", "SHELL", "choice", "bash, zsh or fish", "bash zsh fish"),)),
+    Command("man", "print the manual page",
+            "Print the manual page as troff source. To read it: youki man | man -l -"),
+    Command("help", "print help",
+            "Print help for youki or for one of its commands.",
+            (Argument("topic", "COMMAND", "command", "a command", required=False),)),
+)
+# fmt: on
+
+
+def find(name: str) -> Command | None:
+    """Return the command called `name`, or None."""
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    return None
+
+
+def usage(command: Command | None) -> str:
+    """Return the usage line, without the word "usage": of one command, or of youki itself for None."""
+    if command is None:
+        return "youki [OPTION]... COMMAND [OPTION]... [ARGUMENT]..."
+    words = ["youki", command.name]
+    if command.options:
+        words.append("[OPTION]...")
+    for argument in command.arguments:
+        name = f"{argument.metavar} [ARGUMENT]..." if argument.rest else argument.metavar
+        words.append(name if argument.required else f"[{name}]")
+    return " ".join(words)

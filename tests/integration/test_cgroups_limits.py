@@ -1,0 +1,364 @@
+"""Limits on the host's real v1 hierarchies, proved by their effect; and v2 controllers on the real unified hierarchy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libcgroups import CgroupError, Hierarchy, Manager, NotPermitted, Setup, Unsupported, detect, new
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes cgroups"),
+]
+
+NAME = f"libcontainer-test-limits-{os.getpid()}"
+SOURCE = str(Path(__file__).parents[2] / "src")
+MIB = 1 << 20
+
+
+def needs(controller: str) -> Any:
+    """Skip where a v1 controller is not mounted."""
+    mounted = any(controller in hierarchy.controllers for hierarchy in detect().hierarchies)
+    return pytest.mark.skipif(not mounted, reason=f"the {controller} controller is not mounted as cgroup v1")
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    """A created cgroup on the host's hierarchies."""
+    found = new(f"/{NAME}", container_id="limits")
+    found.create()
+    yield found
+    found.kill_all()
+    found.remove()
+    assert not found.exists()
+
+
+def value(manager: Manager, controller: str, file: str) -> str:
+    """The text of a file of the cgroup."""
+    return Path(manager.paths[controller], file).read_text().strip()
+
+
+def run_inside(manager: Manager, program: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a Python program in the cgroup from its first line on."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read(1)\n" + program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        manager.add_process(process.pid)
+        output, _ = process.communicate("x", timeout=30)
+        return subprocess.CompletedProcess(program, process.returncode, output)
+
+
+@needs("pids")
+def test_a_fork_bomb_stops_at_the_pids_limit(manager: Manager) -> None:
+    """The bomb sees EAGAIN, and the host keeps its process ids."""
+    manager.apply({"pids": {"limit": 8}})
+
+    done = run_inside(
+        manager,
+        "import os, signal\n"
+        "children = []\n"
+        "try:\n"
+        "    while len(children) < 50:\n"
+        "        pid = os.fork()\n"
+        "        if pid == 0: signal.pause()\n"
+        "        children.append(pid)\n"
+        "except BlockingIOError: print(len(children))\n"
+        "for pid in children: os.kill(pid, 9)",
+    )
+
+    assert done.stdout == "7\n"
+
+
+@needs("memory")
+def test_a_process_over_its_memory_limit_is_killed(manager: Manager) -> None:
+    """The kernel ends the process that takes more than its cgroup may have, and nobody else."""
+    manager.apply({"memory": {"limit": 32 * MIB, "swap": 32 * MIB}})
+
+    done = run_inside(manager, "hoard = bytearray(96 << 20)\nprint(len(hoard))")
+
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == ""
+
+
+@needs("cpu")
+def test_a_busy_loop_gets_the_share_of_time_that_its_quota_says(manager: Manager) -> None:
+    """A tenth of a processor, measured by the kernel's own clock of the process."""
+    manager.apply({"cpu": {"quota": 10_000, "period": 100_000}})
+
+    done = run_inside(
+        manager,
+        "import time\n"
+        "start, busy = time.monotonic(), time.process_time()\n"
+        "while time.process_time() - busy < 0.05: pass\n"
+        "print(time.monotonic() - start)",
+    )
+
+    # 0.05 s of work need four refills after the first 10 ms.
+    assert float(done.stdout) > 0.3
+
+
+@needs("cpuset")
+def test_a_process_runs_only_on_the_cpus_of_its_cpuset(manager: Manager) -> None:
+    """The scheduler's own answer, not the file's."""
+    manager.apply({"cpu": {"cpus": "0", "mems": "0"}})
+
+    done = run_inside(manager, "import os; print(os.sched_getaffinity(0))")
+
+    assert done.stdout == "{0}\n"
+
+
+@needs("devices")
+def test_a_denied_device_cannot_be_opened_and_an_allowed_one_can(manager: Manager) -> None:
+    """Deny all, allow null: the usual shape of a container's rules."""
+    manager.apply(
+        {
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
+            ]
+        }
+    )
+
+    done = run_inside(
+        manager, "import os\nos.open('/dev/null', os.O_RDWR)\nos.open('/dev/zero', os.O_RDONLY)"
+    )
+
+    assert done.returncode == 1
+    assert value(manager, "devices", "devices.list") == "c 1:3 rw"
+
+
+@needs("devices")
+def test_an_update_of_device_rules_changes_only_what_differs(manager: Manager) -> None:
+    """A running program keeps its devices; one that lost them cannot open them again."""
+    base: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    null = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"}
+    zero = {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "r"}
+    manager.apply({"devices": [*base, null]})
+
+    manager.apply({"devices": [*base, null, zero]})
+    assert value(manager, "devices", "devices.list").splitlines() == ["c 1:3 rw", "c 1:5 r"]
+    manager.apply({"devices": [*base, zero]})
+
+    assert value(manager, "devices", "devices.list") == "c 1:5 r"
+
+
+@needs("memory")
+def test_memory_limits_can_be_raised_and_lowered_in_any_combination(manager: Manager) -> None:
+    """The kernel refuses limit > memory+swap at every moment, so the order of writing depends on the old values."""
+    for limit, swap in ((64, 64), (128, 256), (32, 48), (256, 256), (16, 512), (16, 16)):
+        manager.apply({"memory": {"limit": limit * MIB, "swap": swap * MIB}})
+
+        assert value(manager, "memory", "memory.limit_in_bytes") == str(limit * MIB)
+        assert value(manager, "memory", "memory.memsw.limit_in_bytes") == str(swap * MIB)
+    manager.apply({"memory": {"limit": -1}})
+    assert int(value(manager, "memory", "memory.limit_in_bytes")) > 1 << 60
+
+
+@needs("cpu")
+def test_cpu_quota_period_and_burst_can_be_changed_in_any_combination(manager: Manager) -> None:
+    """Likewise for a burst above the old quota, and for periods that the old quota does not fit."""
+    for quota, period, burst in (
+        (50_000, 100_000, 50_000),
+        (5_000, 10_000, 0),
+        (900_000, 1_000_000, 900_000),
+    ):
+        manager.apply({"cpu": {"quota": quota, "period": period, "burst": burst}})
+
+        assert value(manager, "cpu", "cpu.cfs_quota_us") == str(quota)
+        assert value(manager, "cpu", "cpu.cfs_period_us") == str(period)
+        assert value(manager, "cpu", "cpu.cfs_burst_us") == str(burst)
+    manager.apply({"cpu": {"idle": 1, "shares": 512}})
+    manager.apply({"cpu": {"idle": 0, "shares": 512}})
+    assert value(manager, "cpu", "cpu.shares") == "512"
+
+
+@needs("memory")
+def test_a_limit_below_the_usage_names_the_usage(manager: Manager) -> None:
+    """EBUSY alone would send a person to look for a process that holds a file."""
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            "import sys; sys.stdin.read(1); hoard = bytearray(64 << 20); print(1, flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        manager.apply({"memory": {"limit": 128 * MIB, "swap": 128 * MIB}})
+        manager.add_process(process.pid)
+        process.stdin.write("xx")
+        process.stdin.flush()
+        assert process.stdout.readline() == "1\n"
+
+        with pytest.raises(CgroupError) as caught:
+            manager.apply({"memory": {"limit": 8 * MIB}})
+        with pytest.raises(CgroupError, match="rejecting memory limit 8388608 <= usage"):
+            manager.apply({"memory": {"limit": 8 * MIB, "checkBeforeUpdate": True}})
+        process.kill()
+
+    assert caught.value.pointer == "/memory/limit"
+    assert "bytes are in use" in (caught.value.remedy or "")
+
+
+@needs("blkio")
+def test_block_weights_go_to_the_scheduler_that_the_kernel_has(manager: Manager) -> None:
+    """With BFQ the files have other names."""
+    manager.apply({"blockIO": {"weight": 300}})
+
+    texts = [path.read_text() for path in Path(manager.paths["blkio"]).glob("blkio*.weight")]
+    assert any("300" in text for text in texts)
+
+
+def test_a_value_that_the_kernel_refuses_is_an_error_with_pointer_path_and_value(manager: Manager) -> None:
+    """No limit is lost on the way."""
+    with pytest.raises(CgroupError) as caught:
+        manager.apply({"cpu": {"cpus": "4000"}})
+
+    assert (caught.value.pointer, caught.value.value) == ("/cpu/cpus", "4000")
+    assert caught.value.path == f"{manager.paths['cpuset']}/cpuset.cpus"
+
+
+@pytest.fixture
+def unified() -> Hierarchy:
+    """The host's unified hierarchy; one that offers a controller."""
+    hierarchy = detect().unified_hierarchy
+    if hierarchy is None or not Path(hierarchy.mount_point, "cgroup.controllers").read_text().strip():
+        pytest.skip("the unified hierarchy offers no controller")
+    return hierarchy
+
+
+def test_v2_controllers_are_enabled_along_the_path(unified: Hierarchy) -> None:
+    """A limit three levels deep needs every level above it to hand its controller down."""
+    root = Path(unified.mount_point)
+    offered = (root / "cgroup.controllers").read_text().split()
+    before = set((root / "cgroup.subtree_control").read_text().split())
+    manager = new(f"/{NAME}-v2/a/b", container_id="b", setup=Setup("v2", (), unified))
+    try:
+        manager.create()
+        assert set(Path(manager.paths[""], "cgroup.controllers").read_text().split()) == set(offered)
+    finally:
+        manager.remove()
+        for name in set(offered) - before:
+            (root / "cgroup.subtree_control").write_text(f"-{name}")
+    assert not (root / f"{NAME}-v2").exists()
+
+
+def test_v2_refuses_a_controller_that_is_not_there_and_says_so(unified: Hierarchy) -> None:
+    """On this kind of host the memory controller belongs to v1; asking v2 for it cannot work."""
+    root = Path(unified.mount_point)
+    offered = (root / "cgroup.controllers").read_text().split()
+    if "memory" in offered:
+        pytest.skip("the unified hierarchy has the memory controller")
+    (root / f"{NAME}-part").mkdir()
+    part = Hierarchy(str(root / f"{NAME}-part"))
+    manager = new("/job", container_id="job", setup=Setup("v2", (), part))
+    try:
+        manager.create()
+        with pytest.raises(Unsupported, match="memory controller is not available") as caught:
+            manager.apply({"memory": {"limit": MIB}})
+        assert caught.value.pointer == "/memory/limit"
+    finally:
+        manager.remove()
+        (root / f"{NAME}-part").rmdir()
+
+
+def test_v2_joins_below_a_threaded_cgroup_by_becoming_threaded(unified: Hierarchy) -> None:
+    """Below a threaded cgroup a new one is invalid as a domain, and joining it would fail with EOPNOTSUPP."""
+    top = Path(unified.mount_point, f"{NAME}-threaded")
+    middle = top / "middle"
+    middle.mkdir(parents=True)
+    (middle / "cgroup.type").write_text("threaded")
+    manager = new("/middle/job", container_id="job", setup=Setup("v2", (), Hierarchy(str(top))))
+    try:
+        manager.create()
+        assert Path(manager.paths[""], "cgroup.type").read_text() == "threaded\n"
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            # A thread may move only within its threaded subtree, so the process enters that first.
+            (top / "cgroup.procs").write_text(str(process.pid))
+            manager.add_process(process.pid)
+            assert manager.processes() == [process.pid]
+            process.kill()
+        with pytest.raises((CgroupError, Unsupported)):
+            manager.apply({"memory": {"limit": MIB}})
+    finally:
+        manager.remove()
+        for path in (middle, top):
+            remove_when_empty(path)
+
+
+def remove_when_empty(path: Path) -> None:
+    """A dying process may hold a cgroup for a moment."""
+    end = time.monotonic() + 10
+    while path.exists():
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        assert time.monotonic() < end
+
+
+UNPRIVILEGED = f"""
+import os, sys
+sys.path.insert(0, {SOURCE!r})
+import libcgroups, libcgroups.v1.manager, libcgroups.controllers, libcgroups.v1.pids
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+manager = libcgroups.new(PATH, container_id="{NAME}-nobody")
+try:
+    manager.create()
+    manager.check_empty_and_thawed()
+    manager.add_process(os.getpid())
+    print(manager.paths, bool(manager.reason), manager.processes(), manager.exists())
+    print(libcgroups.Manager.from_state(manager.to_state()).reason == manager.reason)
+    manager.apply({{"pids": {{"limit": 5}}}})
+except libcgroups.Error as error:
+    print(type(error).__name__, error.pointer)
+manager.remove()
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("None", ["{} True [] False", "True", "Unsupported /pids/limit"]),
+        (f"'/{NAME}-nobody'", ["NotPermitted None"]),
+    ],
+)
+def test_an_unprivileged_caller_does_without_unless_it_asked(path: str, expected: list[str]) -> None:
+    """Rootless containers run without cgroup; a limit or a path that was asked for is still an error."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"PATH = {path}\n{UNPRIVILEGED}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == expected
+    assert list(Path("/sys/fs/cgroup").glob(f"*/{NAME}-nobody")) == []
+
+
+def test_a_named_path_without_permission_is_the_callers_error() -> None:
+    """NotPermitted carries what was tried, so that a caller need not parse the text."""
+    nowhere = Setup("v1", (Hierarchy("/sys/kernel", ("name=none",)),))
+    manager = new("/libcontainer-test", container_id="x", setup=nowhere)
+
+    with pytest.raises(NotPermitted) as caught:
+        manager.create()
+
+    assert (caught.value.syscall, caught.value.path) == ("mkdir", "/sys/kernel/libcontainer-test")

@@ -1,0 +1,51 @@
+"""Make the virtual environment ready for work on the source tree: the `dev` requirements, and links to src/.
+
+Run with the virtual environment's own Python. Links, not an editable install: the `youki` launcher starts Python without
+`site`, so that nothing but a real directory below site-packages is found, and an edit is live at once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PACKAGES = ("libcgroups", "libcontainer", "youki")
+
+
+def dev_requirements() -> list[str]:
+    """Return the requirements of the `dev` extra in pyproject.toml."""
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        requirements: list[str] = tomllib.load(file)["project"]["optional-dependencies"]["dev"]
+    return requirements
+
+
+def install(requirements: list[str]) -> None:
+    """Install requirements into this virtual environment. Raises CalledProcessError."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def link_packages() -> None:
+    """Let site-packages/PACKAGE be src/PACKAGE, relative, so that the tree can be moved as a whole."""
+    site_packages = sysconfig.get_path("purelib")
+    for package in PACKAGES:
+        link = os.path.join(site_packages, package)
+        if os.path.islink(link):
+            os.unlink(link)
+        os.symlink(os.path.relpath(os.path.join(ROOT, "src", package), site_packages), link)
+
+
+def main() -> None:
+    """Do both. Refuses to touch a Python that is no virtual environment."""
+    if sys.prefix == sys.base_prefix:
+        sys.exit("develop: this Python is not a virtual environment; run `make build`")
+    install(dev_requirements())
+    link_packages()
+
+
+if __name__ == "__main__":
+    main()
