@@ -149,10 +149,6 @@ class Cgroup:
         except OSError as error:
             raise from_os(error, "write", path, value, pointer) from error
 
-    def add_process(self, pid: int) -> None:
-        """Move the process `pid` with all its threads here; raises CgroupError."""
-        self.write("cgroup.procs", str(pid))
-
     def open_fd(self) -> int:
         """Return a new descriptor of the directory, close-on-exec; the caller closes it.
 

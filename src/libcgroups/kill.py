@@ -68,14 +68,17 @@ def _signal_all(manager: Manager, signal: int, *, keep_frozen: bool) -> None:
     if keep_frozen:
         _signal_each(manager, signal)
         return
+    thaw = True
     try:
-        manager.freeze()
-    except (Timeout, Unsupported):
-        pass  # signal those that run, too: the caller repeats it until none is left
-    try:
+        try:
+            manager.freeze()
+        except (Timeout, Unsupported):
+            # It has thawed itself. Those that run get the signal as they run, and SIGKILL is repeated.
+            thaw = False
         _signal_each(manager, signal)
     finally:
-        manager.thaw()
+        if thaw:
+            manager.thaw()
 
 
 def _signal_each(manager: Manager, signal: int) -> None:

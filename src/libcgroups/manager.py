@@ -61,6 +61,7 @@ class Manager(ABC):
         self.cgroups = tuple(cgroups)
         self.optional = optional
         self.reason = reason
+        self._fresh = False  # made by this very object, so that it knows what was limited
         self._limited: set[str] = set()
 
     # What exists
@@ -121,6 +122,7 @@ class Manager(ABC):
                 cgroup.made = 0
             raise
         self.cgroups = tuple(kept)
+        self._fresh = True
 
     def _create(self, cgroup: Cgroup) -> None:
         cgroup.create()
@@ -154,23 +156,24 @@ class Manager(ABC):
 
         `born_in_unified` says that it was cloned into the unified cgroup (`open_fd`), which then needs no
         move. Raises CgroupError; the process may then be in some of them, so the caller ends it and calls
-        `remove`.
+        `remove`. The first process may leave out a hierarchy (see `create`): write `to_state()` down after it.
         """
         text = str(pid)
-        for cgroup in self.cgroups:
+        # The primary comes first: should we die half-way, `kill_all` of another process finds it there.
+        for cgroup in sorted(self.cgroups, key=lambda cgroup: cgroup is not self.primary):
             if born_in_unified and not cgroup.controllers:
                 continue
             try:
-                self._join(cgroup, text)
+                cgroup.write("cgroup.procs", text)
             except NotPermitted as error:
                 self._leave_out(cgroup, error)
 
-    def _join(self, cgroup: Cgroup, pid: str) -> None:
-        cgroup.write("cgroup.procs", pid)
-
     def _leave_out(self, cgroup: Cgroup, error: NotPermitted) -> None:
-        """Go on without `cgroup` if nobody asked for it: no path, no limit. Raises `error` otherwise."""
-        if not self.optional or cgroup.directory in self._limited:
+        """Go on without `cgroup` if nobody asked for it: no path, no limit. Raises `error` otherwise.
+
+        A process that joins later (exec) never goes without: the first one may be limited there.
+        """
+        if not self.optional or not self._fresh or cgroup.directory in self._limited:
             raise error
         remove_empty(cgroup.directory, cgroup.made)
         self.cgroups = tuple(other for other in self.cgroups if other is not cgroup)

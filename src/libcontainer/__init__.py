@@ -1,4 +1,5 @@
-"""An OCI container runtime as a library: create, start, signal, watch and delete containers from an OCI bundle, without a daemon.
+"""An OCI container runtime as a library: create, start, signal, watch and delete containers from an OCI
+bundle, without a daemon.
 
     from libcontainer import ContainerBuilder
 

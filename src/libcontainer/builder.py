@@ -1,6 +1,7 @@
 """Making containers: `ContainerBuilder("id").with_…().as_init(bundle).with_…().build()`.
 
-The names are those of youki's libcontainer; arguments of the `with_` methods may be paths of any kind. On the hot path.
+The names are those of youki's libcontainer; arguments of the `with_` methods may be paths of any kind. On the
+hot path.
 """
 
 from __future__ import annotations
@@ -41,17 +42,25 @@ class ContainerBuilder:
         self.streams: list[Stream] = [None, None, None]
 
     def with_root_path(self, path: Path | None) -> Self:
-        """Keep the records below `path`; None or never called: /run/youki, or the user's runtime directory."""
+        """Keep the records below `path`.
+
+        None or never called: /run/youki, or the user's runtime directory.
+        """
         self.root_path = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
     def with_pid_file(self, path: Path | None) -> Self:
-        """Write the first process's number to `path` when the container is created; a failure to do so is an error."""
+        """Write the first process's number to `path` when the container is created.
+
+        A failure to do so is an error.
+        """
         self.pid_file = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
     def with_console_socket(self, path: Path | None) -> Self:
-        """Send the master of the terminal to the AF_UNIX socket at `path` (for `process.terminal` in a detached container)."""
+        """Send the master of the terminal to the AF_UNIX socket at `path` (for `process.terminal` in a
+        detached container).
+        """
         self.console_socket = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
@@ -63,7 +72,10 @@ class ContainerBuilder:
         return self
 
     def with_stdin(self, stream: Stream) -> Self:
-        """Use `stream` (a descriptor, a file, PIPE or DEVNULL) as standard input; None: this process's own."""
+        """Use `stream` (a descriptor, a file, PIPE or DEVNULL) as standard input.
+
+        None: this process's own.
+        """
         self.streams[0] = stream
         return self
 
@@ -112,12 +124,17 @@ class InitContainerBuilder:
         return self
 
     def with_detach(self, detach: bool) -> Self:
-        """Say whether the caller will leave the container alone (default) or serve it in the foreground with `Container.run`."""
+        """Say whether the caller will leave the container alone (default) or serve it in the foreground with
+        `Container.run`.
+        """
         self.detach = detach
         return self
 
     def with_no_pivot(self, no_pivot: bool) -> Self:
-        """Move the root instead of pivot_root(2), for an initramfs. Weaker: only where pivot_root cannot be used."""
+        """Move the root instead of pivot_root(2), for an initramfs.
+
+        Weaker: only where pivot_root cannot be used.
+        """
         self.no_pivot = no_pivot
         return self
 
@@ -132,15 +149,19 @@ class InitContainerBuilder:
         return self
 
     def as_sibling(self, sibling: bool = True) -> Self:
-        """Make the first process a child of this process's parent, which must be a child subreaper, instead of ours."""
+        """Make the first process a child of this process's parent, which must be a child subreaper, instead
+        of ours.
+        """
         self.sibling = sibling
         return self
 
     def build(self) -> Container:
-        """Make the container: namespaces, root file system and cgroup exist, hooks have run, the payload waits for `start`.
+        """Make the container: namespaces, root file system and cgroup exist, hooks have run, the payload
+        waits for `start`.
 
-        Raises InvalidConfig (every problem at once), InvalidArgument, AlreadyExists, SetupError, ExecError, HookError, CgroupError,
-        Unsupported. After an error nothing is left: no process, mount, cgroup, directory or pid file.
+        Raises InvalidConfig (every problem at once), InvalidArgument, AlreadyExists, SetupError, ExecError,
+        HookError, CgroupError, Unsupported. After an error nothing is left: no process, mount, cgroup,
+        directory or pid file.
         """
         from libcontainer.spec.load import load
 
@@ -181,7 +202,10 @@ class InitContainerBuilder:
                 directory.remove()
                 raise
             request = Request(
-                stdio=streams.theirs, pid_file=common.pid_file, console_fd=console, pidfd_socket=self.pidfd_socket
+                stdio=streams.theirs,
+                pid_file=common.pid_file,
+                console_fd=console,
+                pidfd_socket=self.pidfd_socket,
             )
             creation = Creation(directory, spec, raw, plan, manager, host, options, request)
             creation.run()
@@ -193,7 +217,9 @@ class InitContainerBuilder:
             streams.close_theirs()
             if console >= 0:
                 os.close(console)
-        container = Container(root, common.container_id, creation.record, pidfd=creation.pidfd, master=creation.master)
+        container = Container(
+            root, common.container_id, creation.record, pidfd=creation.pidfd, master=creation.master
+        )
         container.stdin, container.stdout, container.stderr = streams.files()
         container.warnings = tuple(_warnings(spec, host, options))
         return container
@@ -203,7 +229,9 @@ class InitContainerBuilder:
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
         try:
-            found = manager.new(path, container_id=self.common.container_id, driver="systemd" if self.systemd else "cgroupfs")
+            found = manager.new(
+                path, container_id=self.common.container_id, driver="systemd" if self.systemd else "cgroupfs"
+            )
             found.check((spec.get("linux") or {}).get("resources"))
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error
@@ -271,27 +299,44 @@ class Streams:
 
     def files(self) -> list[IO[bytes] | None]:
         """Return our ends of the pipes as files."""
-        return [None if fd is None else os.fdopen(fd, "wb" if number == 0 else "rb", 0) for number, fd in enumerate(self.ours)]
+        return [
+            None if fd is None else os.fdopen(fd, "wb" if number == 0 else "rb", 0)
+            for number, fd in enumerate(self.ours)
+        ]
 
 
 def resolve_rootfs(bundle: str, path: str) -> str:
-    """Return the absolute root file system, with symbolic links resolved once and for all. Raises InvalidConfig."""
+    """Return the absolute root file system, with symbolic links resolved once and for all.
+
+    Raises InvalidConfig.
+    """
     rootfs = os.path.realpath(os.path.join(bundle, path))
     if not os.path.isdir(rootfs):
-        raise InvalidConfig("config.json", [Problem("/root/path", f"{path!r} ({rootfs} is no directory)", "an existing directory")])
+        raise InvalidConfig(
+            "config.json",
+            [Problem("/root/path", f"{path!r} ({rootfs} is no directory)", "an existing directory")],
+        )
     if rootfs == "/":
-        raise InvalidConfig("config.json", [Problem("/root/path", f"{path!r}, the host's own root", "a directory of its own")])
+        raise InvalidConfig(
+            "config.json", [Problem("/root/path", f"{path!r}, the host's own root", "a directory of its own")]
+        )
     return rootfs
 
 
 def listen_fds() -> int:
-    """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)); 0 without it."""
+    """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)).
+
+    0 without it.
+    """
     value = os.environ.get("LISTEN_FDS", "")
     return int(value) if value.isascii() and value.isdigit() else 0
 
 
 def _warnings(spec: dict[str, Any], host: Host, options: Options) -> list[str]:
-    """Return what of the configuration could not be granted, in sentences; the spec wants a warning (config.md "capabilities")."""
+    """Return what of the configuration could not be granted, in sentences.
+
+    The spec wants a warning (config.md "capabilities").
+    """
     if not (spec.get("process") or {}).get("capabilities"):
         return []
     from libcontainer.capabilities import warnings

@@ -1,6 +1,8 @@
-"""Capabilities: names, masks, and the sets that the payload gets. capabilities(7), config-linux.md "capabilities".
+"""Capabilities: names, masks, and the sets that the payload gets. capabilities(7), config-linux.md
+"capabilities".
 
-A set that is absent is empty, and so are all of them when `capabilities` is absent: absent means none. On the hot path.
+A set that is absent is empty, and so are all of them when `capabilities` is absent: absent means none. On the
+hot path.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the bit mask of capability names; upper or lower case, names that nobody knows are left out (see `warnings`)."""
+    """Return the bit mask of capability names.
+
+    Upper or lower case, names that nobody knows are left out (see `warnings`).
+    """
     value = 0
     for name in names:
         number = NUMBERS.get(name) if name in NUMBERS else NUMBERS.get(name.upper())
@@ -79,17 +84,22 @@ def names(value: int) -> list[str]:
 
 
 def available(context: Context) -> int:
-    """Return what can be granted at all: everything inside a user namespace of the container's own, else what this process may."""
+    """Return what can be granted at all.
+
+    Everything inside a user namespace of the container's own, else what this process may.
+    """
     if context.userns:
         return (1 << len(NAMES)) - 1
     return context.host.capabilities & context.host.bounding
 
 
 def sets(context: Context) -> dict[str, int]:
-    """Return the five masks that the payload gets: requested and grantable, consistent with the kernel's rules.
+    """Return the five masks that the payload gets: requested and grantable, consistent with the kernel's
+    rules.
 
-    The kernel refuses effective outside permitted and ambient outside permitted and inheritable (capabilities(7)); the spec wants a
-    capability that cannot be granted to be a warning, not an error (config.md), so these are left out and told by `warnings`.
+    The kernel refuses effective outside permitted and ambient outside permitted and inheritable
+    (capabilities(7)); the spec wants a capability that cannot be granted to be a warning, not an error
+    (config.md), so these are left out and told by `warnings`.
     """
     wanted = context.process.get("capabilities") or {}
     grantable = available(context)
@@ -109,12 +119,16 @@ def warnings(context: Context) -> list[str]:
             if not mask([item]):
                 sentences.append(f"/process/capabilities/{name}: {item} is not known and is ignored")
             elif not mask([item]) & granted[name]:
-                sentences.append(f"/process/capabilities/{name}: {item} cannot be granted here and is ignored")
+                sentences.append(
+                    f"/process/capabilities/{name}: {item} cannot be granted here and is ignored"
+                )
     return sentences
 
 
 def drop_bounding(context: Context) -> Iterator[Op]:
-    """Yield the reduction of the bounding set, which needs CAP_SETPCAP and so comes before the change of user."""
+    """Yield the reduction of the bounding set, which needs CAP_SETPCAP and so comes before the change of
+    user.
+    """
     yield do.DropBoundingSet(pointer="/process/capabilities/bounding", keep=sets(context)["bounding"])
 
 

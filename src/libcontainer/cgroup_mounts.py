@@ -1,7 +1,8 @@
 """Mounts of type cgroup: how the container sees its control groups, on v1, hybrid and v2 hosts.
 
-config-linux.md "Control groups", cgroups(7), cgroup_namespaces(7). With a cgroup namespace of its own the container gets fresh mounts whose
-root is its cgroup. Without one it gets binds: a fresh cgroup2 mount made in the host's namespace would change the options of the host's.
+config-linux.md "Control groups", cgroups(7), cgroup_namespaces(7). With a cgroup namespace of its own the
+container gets fresh mounts whose root is its cgroup. Without one it gets binds: a fresh cgroup2 mount made in
+the host's namespace would change the options of the host's.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def _unified(context: Context, request: Request, target: str) -> Iterator[Op]:
     else:
         # Rootless, the host's tree must not be writable by its owner in the container (CVE-2023-25809).
         readonly = context.userns and not context.host.privileged
-        source = next((cgroup.mount_point for cgroup in context.options.cgroups if not cgroup.controllers), "/sys/fs/cgroup")
+        source = next(
+            (cgroup.mount_point for cgroup in context.options.cgroups if not cgroup.controllers),
+            "/sys/fs/cgroup",
+        )
         yield from _bind(context, request, source, target, force_readonly=readonly)
 
 
@@ -69,7 +73,10 @@ def _hierarchies(context: Context, request: Request) -> Iterator[Op]:
             yield from _bind(context, request, cgroup.directory, target)
         for link in cgroup.links:
             yield do.MakeSymlink(
-                pointer=request.pointer, path=f"{request.destination}/{link}".encode(), target=name.encode(), replace=0
+                pointer=request.pointer,
+                path=f"{request.destination}/{link}".encode(),
+                target=name.encode(),
+                replace=0,
             )
     if request.readonly:
         yield do.MakeReadonly(pointer=request.pointer, path=request.destination.encode(), bind=0)
@@ -86,11 +93,23 @@ def _tmpfs(context: Context, request: Request) -> Iterator[Op]:
     where, target = request.pointer, request.destination.encode()
     if not context.host.new_mount_api:
         yield do.Mount(
-            pointer=where, slot=0, source=b"tmpfs", target=target, fstype=b"tmpfs", flags=SAFE_FLAGS, data=b"mode=755", kind=do.REAL_DIRECTORY
+            pointer=where,
+            slot=0,
+            source=b"tmpfs",
+            target=target,
+            fstype=b"tmpfs",
+            flags=SAFE_FLAGS,
+            data=b"mode=755",
+            kind=do.REAL_DIRECTORY,
         )
         return
     yield do.NewMount(
-        pointer=where, slot=0, fstype=b"tmpfs", source=b"tmpfs", parameters=[b"mode=755"], attributes=SAFE_ATTRIBUTES
+        pointer=where,
+        slot=0,
+        fstype=b"tmpfs",
+        source=b"tmpfs",
+        parameters=[b"mode=755"],
+        attributes=SAFE_ATTRIBUTES,
     )
     yield do.AttachMount(pointer=where, slot=0, target=target, kind=do.REAL_DIRECTORY)
 
@@ -121,7 +140,9 @@ def _fresh(context: Context, request: Request, fstype: str, data: str, target: s
     yield do.AttachMount(pointer=where, slot=0, target=target.encode(), kind=do.REAL_DIRECTORY)
 
 
-def _bind(context: Context, request: Request, source: str, target: str, *, force_readonly: bool = False) -> Iterator[Op]:
+def _bind(
+    context: Context, request: Request, source: str, target: str, *, force_readonly: bool = False
+) -> Iterator[Op]:
     where = request.pointer
     if not context.host.new_mount_api:
         flags = request.flags_set | SAFE_FLAGS | (MS_RDONLY if force_readonly else 0)

@@ -1,4 +1,7 @@
-"""The socket between the runtime and init: reports one way, replies the other. The formats are those of init/wire.h. On the hot path."""
+"""The socket between the runtime and init.
+
+Reports one way, replies the other. The formats are those of init/wire.h. On the hot path.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ class Channel:
         self.socket.send(reply, _socket.MSG_NOSIGNAL)
 
     def receive(self) -> Report | None:
-        """Wait for a report; None when init closed its end, by executing the payload or by dying. Raises ProtocolError."""
+        """Wait for a report; None when init closed its end, by executing the payload or by dying.
+
+        Raises ProtocolError.
+        """
         try:
             data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
@@ -104,8 +110,13 @@ def connect(address: str) -> Channel | None:
 
 
 def is_listening(address: str) -> bool:
-    """Tell whether init still waits for `start`: a connection without a word only asks. A full backlog means that it does."""
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    """Tell whether init still waits for `start`.
+
+    A connection without a word only asks. A full backlog means that it does.
+    """
+    socket = _socket.socket(
+        _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+    )
     try:
         socket.connect(address)
     except BlockingIOError:

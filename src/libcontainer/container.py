@@ -1,7 +1,7 @@
 """A handle on one container: its state, and the operations of the runtime-spec. runtime.md "Operations".
 
-Nothing about the container is kept in this process that another one could not find out: any program may load the container by its id.
-On the hot path.
+Nothing about the container is kept in this process that another one could not find out: any program may load
+the container by its id. On the hot path.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _PIDFD_INFO_SIZE = 0xC040FF0B, 1 << 3, 64
 class ExitStatus:
     """How the container's first process ended.
 
-    `code` is its exit status, or None when a signal ended it, which is then in `signal`. Both are None when nobody can tell: the process was not
-    ours to wait for and the kernel (before 6.15) does not keep its status. `returncode` is what a shell would show: the code, or 128 plus
-    the signal; None when unknown.
+    `code` is its exit status, or None when a signal ended it, which is then in `signal`. Both are None when
+    nobody can tell: the process was not ours to wait for and the kernel (before 6.15) does not keep its
+    status. `returncode` is what a shell would show: the code, or 128 plus the signal; None when unknown.
     """
 
     __slots__ = ("code", "signal")
@@ -65,17 +65,20 @@ class ExitStatus:
 
 
 class Container:
-    """One container below a root directory. Made by `ContainerBuilder`, or found by `Container.load` and `Container.list`.
+    """One container below a root directory. Made by `ContainerBuilder`, or found by `Container.load` and
+    `Container.list`.
 
-    As a context manager it is deleted, by force, when the block is left. Methods that change something take the container's lock, so that two
-    programs do not do it at once; they may be called from any thread.
+    As a context manager it is deleted, by force, when the block is left. Methods that change something take
+    the container's lock, so that two programs do not do it at once; they may be called from any thread.
     """
 
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
     stderr: IO[bytes] | None = None
 
-    def __init__(self, root: str, container_id: str, record: dict[str, Any], *, pidfd: int = -1, master: int = -1) -> None:
+    def __init__(
+        self, root: str, container_id: str, record: dict[str, Any], *, pidfd: int = -1, master: int = -1
+    ) -> None:
         self.root = root
         self.id = container_id
         self.warnings: tuple[str, ...] = ()
@@ -86,7 +89,10 @@ class Container:
 
     @classmethod
     def load(cls, root: str | os.PathLike[str] | None, container_id: str) -> Container:
-        """Return the container of that id below `root` (None: the default root). Raises NotFound, InvalidArgument and StateError."""
+        """Return the container of that id below `root` (None.
+
+        The default root). Raises NotFound, InvalidArgument and StateError.
+        """
         where = state.default_root() if root is None else os.path.abspath(os.fspath(root))
         with state.Directory.open(where, container_id) as directory:
             record = directory.read_record("state.json")
@@ -96,7 +102,10 @@ class Container:
 
     @classmethod
     def list(cls, root: str | os.PathLike[str] | None = None) -> list[Container]:
-        """Return all containers below `root`, by id. What cannot be read has the status `unknown` and its reason in `warnings`."""
+        """Return all containers below `root`, by id.
+
+        What cannot be read has the status `unknown` and its reason in `warnings`.
+        """
         where = state.default_root() if root is None else os.path.abspath(os.fspath(root))
         found = []
         for container_id in state.list_ids(where):
@@ -166,7 +175,10 @@ class Container:
 
     @property
     def status(self) -> str:
-        """`creating`, `created`, `running`, `paused` or `stopped`, found out now; `unknown` for a record that cannot be read."""
+        """`creating`, `created`, `running`, `paused` or `stopped`, found out now.
+
+        `unknown` for a record that cannot be read.
+        """
         record = self._record
         if record.get("unreadable"):
             return "unknown"
@@ -179,7 +191,9 @@ class Container:
         return "paused" if self._cgroup_is_frozen() else "running"
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the runtime-spec (runtime.md "State") with `rootfs`, `created` and `owner` beside it, as runc prints it."""
+        """Return the state of the runtime-spec (runtime.md "State") with `rootfs`, `created` and `owner`
+        beside it, as runc prints it.
+        """
         status = self.status
         result: dict[str, Any] = {
             "ociVersion": self._record.get("ociVersion", "1.0.0"),
@@ -210,11 +224,16 @@ class Container:
     # Operations
 
     def start(self) -> None:
-        """Execute the payload of a created container and run the poststart hooks. Raises StateError, ExecError, HookError, SetupError."""
+        """Execute the payload of a created container and run the poststart hooks.
+
+        Raises StateError, ExecError, HookError, SetupError.
+        """
         with self._locked() as directory:
             self._require_created()
             if not self._record.get("hasProcess"):
-                raise StateError(f"cannot start {self.id}: its configuration has no process", pointer="/process")
+                raise StateError(
+                    f"cannot start {self.id}: its configuration has no process", pointer="/process"
+                )
             self._release(directory)
             directory.remove_file("start.sock")
         if self._record["hooks"].get("poststart"):
@@ -223,8 +242,9 @@ class Container:
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:
         """Send a signal to the first process, or with `all` to every process of the container.
 
-        SIGKILL reaches every process where the container shares its pid namespace with others: no kernel ends them with the first one then.
-        Raises StateError when the container does not run, InvalidArgument for an unknown signal.
+        SIGKILL reaches every process where the container shares its pid namespace with others: no kernel ends
+        them with the first one then. Raises StateError when the container does not run, InvalidArgument for
+        an unknown signal.
         """
         number = parse_signal(signal)
         manager = self._manager()
@@ -233,7 +253,9 @@ class Container:
         if status == "stopped" and not (everyone and manager.exists() and manager.processes()):
             raise StateError(f"cannot kill {self.id}: container not running")
         if status == "creating":
-            raise StateError(f"cannot kill {self.id}: it is being created", remedy=f"youki delete --force {self.id}")
+            raise StateError(
+                f"cannot kill {self.id}: it is being created", remedy=f"youki delete --force {self.id}"
+            )
         if everyone and manager.paths:
             self._kill_all(manager, number)
         else:
@@ -242,20 +264,24 @@ class Container:
             manager.thaw_for_kill()
 
     def wait(self, timeout: float | None = None) -> ExitStatus:
-        """Wait until the first process has ended and return how. `timeout` in seconds bounds the whole call; None waits for ever.
+        """Wait until the first process has ended and return how. `timeout` in seconds bounds the whole call;
+        None waits for ever.
 
-        May be repeated, and called for a container of another program: then the status is known from Linux 6.15 on, and None in both
-        fields before. Sends no signal. Raises Timeout (the container goes on), StateError for one that is being created.
+        May be repeated, and called for a container of another program: then the status is known from Linux
+        6.15 on, and None in both fields before. Sends no signal. Raises Timeout (the container goes on),
+        StateError for one that is being created.
         """
         if self._exit is None:
             self._exit = self._wait(timeout)
         return self._exit
 
     def delete(self, *, force: bool = False) -> None:
-        """Remove a stopped or created container: its processes, cgroup and records; then run the poststop hooks.
+        """Remove a stopped or created container: its processes, cgroup and records; then run the poststop
+        hooks.
 
-        With `force` a running container is killed first, what an interrupted create left over is removed too, and an unknown id is no error.
-        Poststop hooks that fail are told in `warnings`. Raises NotFound, StateError, CgroupError and Timeout.
+        With `force` a running container is killed first, what an interrupted create left over is removed too,
+        and an unknown id is no error. Poststop hooks that fail are told in `warnings`. Raises NotFound,
+        StateError, CgroupError and Timeout.
         """
         try:
             directory = self._directory()
@@ -278,8 +304,8 @@ class Container:
     def run(self) -> ExitStatus:
         """Start the container, serve it in the foreground until it ends, and return how it ended.
 
-        Signals that this process gets are forwarded; a terminal of the container is connected to this process's own. Only in the main
-        thread: signal handlers are a matter of the process. Does not delete.
+        Signals that this process gets are forwarded; a terminal of the container is connected to this
+        process's own. Only in the main thread: signal handlers are a matter of the process. Does not delete.
         """
         from libcontainer.foreground import serve
 
@@ -315,7 +341,9 @@ class Container:
             "stopped": "cannot start a container that has stopped",
             "creating": "cannot start a container that was never completely created",
         }
-        raise StateError(f"{reasons.get(status, 'cannot start the container')}: {self.id}", remedy=f"youki state {self.id}")
+        raise StateError(
+            f"{reasons.get(status, 'cannot start the container')}: {self.id}", remedy=f"youki state {self.id}"
+        )
 
     def _release(self, directory: state.Directory) -> None:
         """Tell init to go on and wait until the payload is executed."""
@@ -353,7 +381,13 @@ class Container:
         from libcontainer.hooks import run
 
         try:
-            run(self._record["hooks"]["poststart"], "poststart", self._hook_state("running"), cwd=self.bundle, pointer="/hooks/poststart")
+            run(
+                self._record["hooks"]["poststart"],
+                "poststart",
+                self._hook_state("running"),
+                cwd=self.bundle,
+                pointer="/hooks/poststart",
+            )
         except HookError:
             # runtime.md "Lifecycle" 9: a failed poststart hook is an error, and the container is stopped.
             if self.status != "stopped":
@@ -364,7 +398,12 @@ class Container:
         from libcontainer.hooks import run
 
         failures = run(
-            hooks, "poststop", self._hook_state("stopped", last), cwd=self.bundle, pointer="/hooks/poststop", keep_going=True
+            hooks,
+            "poststop",
+            self._hook_state("stopped", last),
+            cwd=self.bundle,
+            pointer="/hooks/poststop",
+            keep_going=True,
         )
         self.warnings += tuple([str(failure) for failure in failures])
 
@@ -394,7 +433,10 @@ class Container:
             return False
 
     def _open_pidfd(self) -> int:
-        """Return a pidfd that is certainly of our process: opened first, then the start time compared. Raises StateError."""
+        """Return a pidfd that is certainly of our process.
+
+        Opened first, then the start time compared. Raises StateError.
+        """
         if self._pidfd >= 0:
             return self._pidfd
         pid = self._record.get("pid")
@@ -407,7 +449,11 @@ class Container:
                 raise StateError(f"container {self.id} is not running") from None
             raise
         found = state.start_time(pid)
-        if found is None or found[1] != self._record["startTime"] or self._record["bootId"] != state.boot_id():
+        if (
+            found is None
+            or found[1] != self._record["startTime"]
+            or self._record["bootId"] != state.boot_id()
+        ):
             os.close(pidfd)
             raise StateError(f"container {self.id} is not running")
         self._pidfd = pidfd
@@ -419,7 +465,9 @@ class Container:
         except ProcessLookupError:
             raise StateError(f"cannot kill {self.id}: container not running") from None
         except PermissionError as error:
-            raise StateError(f"cannot kill {self.id}: {error.strerror}", errno=error.errno, remedy="ask its owner") from error
+            raise StateError(
+                f"cannot kill {self.id}: {error.strerror}", errno=error.errno, remedy="ask its owner"
+            ) from error
 
     def _kill_all(self, manager: Manager, number: int) -> None:
         from libcontainer.supervise import cgroup_error
@@ -445,14 +493,19 @@ class Container:
             return
         if status == "creating":
             raise StateError(
-                f"cannot delete container {self.id}: its create was interrupted", remedy=f"youki delete --force {self.id}"
+                f"cannot delete container {self.id}: its create was interrupted",
+                remedy=f"youki delete --force {self.id}",
             )
         raise StateError(
-            f"cannot delete container {self.id} that is not stopped: {status}", remedy=f"stop it first, or youki delete --force {self.id}"
+            f"cannot delete container {self.id} that is not stopped: {status}",
+            remedy=f"stop it first, or youki delete --force {self.id}",
         )
 
     def _end(self) -> None:
-        """Kill what still runs and wait until it is gone. A process of ours is reaped, its status kept for `wait`."""
+        """Kill what still runs and wait until it is gone.
+
+        A process of ours is reaped, its status kept for `wait`.
+        """
         if "startTime" not in self._record:
             return
         try:
@@ -503,7 +556,10 @@ def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
 
 
 def exit_status(pidfd: int) -> ExitStatus:
-    """Return how the ended process ended: by waiting for our child, or else from the kernel's memory of it (ioctl_pidfd PIDFD_GET_INFO)."""
+    """Return how the ended process ended.
+
+    By waiting for our child, or else from the kernel's memory of it (ioctl_pidfd PIDFD_GET_INFO).
+    """
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except ChildProcessError:

@@ -1,6 +1,8 @@
-"""Device nodes, the links of /dev, and what else /dev must hold: config-linux.md "Devices", "Default Devices", config.md "/dev symbolic links".
+"""Device nodes, the links of /dev, and what else /dev must hold: config-linux.md "Devices", "Default
+Devices", config.md "/dev symbolic links".
 
-Decides only; init acts. In a user namespace mknod(2) makes no usable nodes, so the host's are bound. On the hot path.
+Decides only; init acts. In a user namespace mknod(2) makes no usable nodes, so the host's are bound. On the
+hot path.
 """
 
 from __future__ import annotations
@@ -87,5 +89,12 @@ def _bound(context: Context, pointer: str, path: bytes) -> Iterator[Op]:
         yield do.AttachMount(pointer=pointer, slot=0, target=path, kind=do.LIKE_SOURCE)
     else:
         yield do.Mount(
-            pointer=pointer, slot=0, source=path, target=path, fstype=b"", flags=MS_BIND, data=b"", kind=do.LIKE_SOURCE
+            pointer=pointer,
+            slot=0,
+            source=path,
+            target=path,
+            fstype=b"",
+            flags=MS_BIND,
+            data=b"",
+            kind=do.LIKE_SOURCE,
         )

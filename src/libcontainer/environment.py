@@ -8,9 +8,11 @@ if TYPE_CHECKING:
 
 
 def compile_environment(context: Context) -> list[bytes]:
-    """Return the environment: `process.env`, of duplicate names the last, an empty HOME left out so that init finds the real one.
+    """Return the environment: `process.env`, of duplicate names the last, an empty HOME left out so that init
+    finds the real one.
 
-    Nothing of the runtime's own environment is in it, except the descriptors that its caller passes on by the LISTEN_FDS protocol.
+    Nothing of the runtime's own environment is in it, except the descriptors that its caller passes on by the
+    LISTEN_FDS protocol.
     """
     values: dict[str, str] = {}
     for item in context.process.get("env") or ():

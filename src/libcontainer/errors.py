@@ -14,8 +14,8 @@
     ├── ProtocolError          the runtime and its init do not understand each other
     └── Timeout                an operation of ours did not finish in time (the container may go on)
 
-An error is data first: `step`, `pointer`, `syscall`, `errno`, `path` and `remedy` say what failed and what to do about it.
-Nobody needs to parse the text. On the hot path: imports nothing.
+An error is data first: `step`, `pointer`, `syscall`, `errno`, `path` and `remedy` say what failed and what to
+do about it. Nobody needs to parse the text. On the hot path: imports nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Error(Exception):
     """The base of every error of this library.
 
-    `message` is one sentence that stands alone. `step` names the operation, `pointer` the place in the configuration
-    (RFC 6901), `syscall` and `errno` the failed system call, `path` the file concerned, `remedy` what to try.
-    Each is None where it does not apply.
+    `message` is one sentence that stands alone. `step` names the operation, `pointer` the place in the
+    configuration (RFC 6901), `syscall` and `errno` the failed system call, `path` the file concerned,
+    `remedy` what to try. Each is None where it does not apply.
     """
 
     def __init__(

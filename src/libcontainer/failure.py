@@ -1,6 +1,8 @@
-"""What a failed step means: init's report as an error with the place in config.json, the system call, and what to do about it.
+"""What a failed step means: init's report as an error with the place in config.json, the system call, and
+what to do about it.
 
-An errno means what the call means by it: the table below is keyed by both. Imported only when something failed.
+An errno means what the call means by it: the table below is keyed by both. Imported only when something
+failed.
 """
 
 from __future__ import annotations
@@ -23,51 +25,123 @@ USERNS = "in a user namespace only what belongs to it can be changed"
 
 # (system call, errno) → what to do about it. An empty call matches any.
 REMEDIES = {
-    ("unshare", _errno.EPERM): "making namespaces needs root, or a new user namespace (youki spec --rootless); "
+    (
+        "unshare",
+        _errno.EPERM,
+    ): "making namespaces needs root, or a new user namespace (youki spec --rootless); "
     "a security module may forbid user namespaces (kernel.apparmor_restrict_unprivileged_userns)",
-    ("unshare", _errno.ENOSPC): "the limit of namespaces is reached: raise user.max_user_namespaces and its neighbours",
+    (
+        "unshare",
+        _errno.ENOSPC,
+    ): "the limit of namespaces is reached: raise user.max_user_namespaces and its neighbours",
     ("clone", _errno.EPERM): "making namespaces needs root, or a new user namespace (youki spec --rootless)",
-    ("clone", _errno.ENOSPC): "the limit of namespaces is reached: raise user.max_*_namespaces, or nest fewer",
-    ("clone", _errno.EAGAIN): "the limit of processes is reached: see RLIMIT_NPROC and the pids limit of the cgroup",
-    ("clone", _errno.ENOMEM): "the host or the cgroup is out of memory, or the joined pid namespace has no init any more",
-    ("setns", _errno.EPERM): "joining needs CAP_SYS_ADMIN in the user namespace that owns the namespace; join that one, too",
-    ("setns", _errno.EINVAL): "the namespace cannot be joined from here (a user namespace of one's own, or a multithreaded process)",
-    ("fsopen", _errno.ENODEV): "this kernel does not know that file system: check the type, or load its module",
+    (
+        "clone",
+        _errno.ENOSPC,
+    ): "the limit of namespaces is reached: raise user.max_*_namespaces, or nest fewer",
+    (
+        "clone",
+        _errno.EAGAIN,
+    ): "the limit of processes is reached: see RLIMIT_NPROC and the pids limit of the cgroup",
+    (
+        "clone",
+        _errno.ENOMEM,
+    ): "the host or the cgroup is out of memory, or the joined pid namespace has no init any more",
+    (
+        "setns",
+        _errno.EPERM,
+    ): "joining needs CAP_SYS_ADMIN in the user namespace that owns the namespace; join that one, too",
+    (
+        "setns",
+        _errno.EINVAL,
+    ): "the namespace cannot be joined from here (a user namespace of one's own, or a multithreaded process)",
+    (
+        "fsopen",
+        _errno.ENODEV,
+    ): "this kernel does not know that file system: check the type, or load its module",
     ("fsopen", _errno.EPERM): f"{USERNS}: this file system cannot be mounted there; use a bind mount",
     ("fsconfig", _errno.EINVAL): "the file system refuses that option: check the options of the mount",
-    ("fsconfig", _errno.EPERM): f"{USERNS}: the file system must be of a kind that may be mounted there and show a namespace "
+    (
+        "fsconfig",
+        _errno.EPERM,
+    ): f"{USERNS}: the file system must be of a kind that may be mounted there and show a namespace "
     "that the container owns (for sysfs its network, for mqueue its ipc namespace)",
     ("fsconfig", _errno.ENOENT): "the source or a directory among the options does not exist",
-    ("fsmount", _errno.EPERM): f"{USERNS}: where the host's own proc or sysfs is partly covered, a fresh one would reveal more; "
+    (
+        "fsmount",
+        _errno.EPERM,
+    ): f"{USERNS}: where the host's own proc or sysfs is partly covered, a fresh one would reveal more; "
     "use a bind mount (type none, options rbind)",
     ("open_tree", _errno.ENOENT): "the source of the bind mount does not exist on the host",
-    ("open_tree", _errno.EACCES): "the source of the bind mount, or a directory above it, may not be searched by this user",
-    ("open_tree", _errno.EINVAL): "the source is an unbindable mount, or a mount locked by a user namespace: use rbind instead of bind",
-    ("mount_setattr", _errno.EPERM): f"{USERNS}: flags that a mount had outside (ro, nosuid, nodev, noexec, atime) are locked; ask for the same",
-    ("mount_setattr", _errno.EINVAL): "the mount does not support that attribute (id mappings: not every file system does)",
+    (
+        "open_tree",
+        _errno.EACCES,
+    ): "the source of the bind mount, or a directory above it, may not be searched by this user",
+    (
+        "open_tree",
+        _errno.EINVAL,
+    ): "the source is an unbindable mount, or a mount locked by a user namespace: use rbind instead of bind",
+    (
+        "mount_setattr",
+        _errno.EPERM,
+    ): f"{USERNS}: flags that a mount had outside (ro, nosuid, nodev, noexec, atime) are locked; ask for the same",
+    (
+        "mount_setattr",
+        _errno.EINVAL,
+    ): "the mount does not support that attribute (id mappings: not every file system does)",
     ("move_mount", _errno.ELOOP): "the tree would contain itself",
-    ("mount", _errno.EPERM): f"{USERNS}: this file system cannot be mounted there, or locked flags would be cleared",
+    (
+        "mount",
+        _errno.EPERM,
+    ): f"{USERNS}: this file system cannot be mounted there, or locked flags would be cleared",
     ("mount", _errno.EINVAL): "the file system refuses an option, or the mount point is not one",
     ("mount", _errno.ENODEV): "this kernel does not know that file system: check the type",
     ("mount", _errno.ENOSPC): "the limit of mounts is reached: see fs.mount-max",
-    ("mknod", _errno.EEXIST): "something else of that name is in the root file system: remove it, or leave the device out",
-    ("mknod", _errno.EPERM): "device nodes cannot be made here: see nodev, the device cgroup and user namespaces",
-    ("pivot_root", _errno.EINVAL): "the root cannot be changed on an initramfs, or a parent mount is shared: try --no-pivot",
+    (
+        "mknod",
+        _errno.EEXIST,
+    ): "something else of that name is in the root file system: remove it, or leave the device out",
+    (
+        "mknod",
+        _errno.EPERM,
+    ): "device nodes cannot be made here: see nodev, the device cgroup and user namespaces",
+    (
+        "pivot_root",
+        _errno.EINVAL,
+    ): "the root cannot be changed on an initramfs, or a parent mount is shared: try --no-pivot",
     ("setgroups", _errno.EPERM): "additional groups need a mapping written with newgidmap, or root",
-    ("setresuid", _errno.EINVAL): "the user id is not mapped in the container's user namespace: see /linux/uidMappings",
-    ("setresgid", _errno.EINVAL): "the group id is not mapped in the container's user namespace: see /linux/gidMappings",
+    (
+        "setresuid",
+        _errno.EINVAL,
+    ): "the user id is not mapped in the container's user namespace: see /linux/uidMappings",
+    (
+        "setresgid",
+        _errno.EINVAL,
+    ): "the group id is not mapped in the container's user namespace: see /linux/gidMappings",
     ("chown", _errno.EINVAL): "the owner is not mapped in the container's user namespace",
     ("prctl", _errno.EPERM): "the runtime lacks the capability for that (CAP_SETPCAP)",
-    ("keyctl", _errno.EDQUOT): "the user's quota of keys is used up: see kernel.keys.maxkeys, or use --no-new-keyring",
+    (
+        "keyctl",
+        _errno.EDQUOT,
+    ): "the user's quota of keys is used up: see kernel.keys.maxkeys, or use --no-new-keyring",
     ("keyctl", _errno.EPERM): "a filter around the runtime forbids keys: use --no-new-keyring",
     ("chdir", _errno.ENOENT): "the working directory does not exist in the container and could not be made",
     ("chdir", _errno.EACCES): "the container's user may not enter that directory",
     ("getcwd", _errno.ENOENT): "the working directory lies outside of the container (CVE-2024-21626)",
     ("getcwd", _errno.EXDEV): "the working directory lies outside of the container (CVE-2024-21626)",
-    ("sched_setattr", _errno.EPERM): "that priority needs CAP_SYS_NICE; real-time policies also a cpu cgroup with real-time budget",
+    (
+        "sched_setattr",
+        _errno.EPERM,
+    ): "that priority needs CAP_SYS_NICE; real-time policies also a cpu cgroup with real-time budget",
     ("ioprio_set", _errno.EPERM): "the real-time I/O class needs CAP_SYS_ADMIN or CAP_SYS_NICE",
-    ("execve", _errno.ENOENT): "the program or the interpreter in its first line does not exist in the container",
-    ("execve", _errno.EACCES): "the program is not executable for the container's user, or lies on a noexec mount",
+    (
+        "execve",
+        _errno.ENOENT,
+    ): "the program or the interpreter in its first line does not exist in the container",
+    (
+        "execve",
+        _errno.EACCES,
+    ): "the program is not executable for the container's user, or lies on a noexec mount",
     ("execve", _errno.ENOEXEC): "the program is for another architecture, or a script without #!",
     ("open", _errno.ELOOP): "a symbolic link stands where none is allowed: the image redirects this path",
     ("open", _errno.EROFS): "the mount point does not exist and cannot be made on a read-only file system",
@@ -76,12 +150,16 @@ REMEDIES = {
     ("write", _errno.EPERM): "writing that needs a privilege which the caller does not have",
     ("write", _errno.EINVAL): "the kernel refuses the value",
     ("set_mempolicy", _errno.EINVAL): "the mode, flags or nodes do not fit this machine",
-    ("", _errno.ENOMEM): "the host or the container's cgroup is out of memory: the memory limit may be too low",
+    (
+        "",
+        _errno.ENOMEM,
+    ): "the host or the container's cgroup is out of memory: the memory limit may be too low",
     ("", _errno.EMFILE): "too many open files: raise RLIMIT_NOFILE",
     ("", _errno.ENFILE): "the host has too many open files: see fs.file-max",
 }
 
-# What a step was about, in words, where the operation's own name does not say it. Texts in braces are operands.
+# What a step was about, in words, where the operation's own name does not say it. Texts in braces are
+# operands.
 SUBJECTS = {
     "JoinNamespace": "joining the namespace",
     "Unshare": "making a namespace",
@@ -132,7 +210,10 @@ def in_words(number: int) -> str:
 def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
     """Return the error for a report of a failed step."""
     if report.call == "plan" or report.step >= len(plan.ops):
-        return ProtocolError(f"init refused the plan: {report.detail or in_words(report.errno)}", remedy="reinstall libcontainer")
+        return ProtocolError(
+            f"init refused the plan: {report.detail or in_words(report.errno)}",
+            remedy="reinstall libcontainer",
+        )
     op = plan.ops[report.step]
     if isinstance(op, do.FindExecutable) or (isinstance(op, do.Exec) and report.call == "execve"):
         return _exec_error(report, op)
@@ -143,7 +224,11 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
         kind = Unsupported
     subject = _subject(op, spec)
     where = f"config.json {op.pointer}: " if op.pointer else ""
-    detail = f" [{report.call} {report.detail}]" if report.detail and report.detail not in subject else f" [{report.call}]"
+    detail = (
+        f" [{report.call} {report.detail}]"
+        if report.detail and report.detail not in subject
+        else f" [{report.call}]"
+    )
     return kind(
         f"{where}{subject} failed: {in_words(report.errno)}{detail}",
         step=type(op).__name__,
@@ -156,7 +241,9 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
 
 
 def lacks_new_mount_api(error: Error) -> bool:
-    """Tell whether a failure means that the newer mount calls are missing, so that the classic ones should be tried."""
+    """Tell whether a failure means that the newer mount calls are missing, so that the classic ones should be
+    tried.
+    """
     return error.errno == _errno.ENOSYS and error.syscall in NEW_MOUNT_CALLS
 
 
@@ -173,12 +260,17 @@ def _subject(op: Op, spec: dict[str, Any]) -> str:
     text = SUBJECTS.get(type(op).__name__, type(op).__name__)
     for name, value in zip(op.FIELDS, op.operands, strict=True):
         if "{" + name + "}" in text:
-            text = text.replace("{" + name + "}", value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+            text = text.replace(
+                "{" + name + "}", value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            )
     return text
 
 
 def _exec_error(report: Report, op: Op) -> ExecError:
-    """Return the error for a payload that cannot be executed. Engines look for these words to choose exit status 126 or 127."""
+    """Return the error for a payload that cannot be executed.
+
+    Engines look for these words to choose exit status 126 or 127.
+    """
     name = op.name.decode("utf-8", "replace") if isinstance(op, do.FindExecutable) else report.detail
     words = os.strerror(report.errno)
     words = words[0].lower() + words[1:]

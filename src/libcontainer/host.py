@@ -46,9 +46,10 @@ def unescape(text: str) -> str:
 class Host:
     """Facts about this host and this process. Keyword arguments replace what would be gathered.
 
-    `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets. `in_user_namespace`: not the
-    initial one. `privileged`: may mount and make namespaces without a new user namespace. `new_mount_api`: the mount calls of Linux
-    5.2 and 5.12 are there. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active.
+    `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets.
+    `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
+    namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `mounts`: the mount table.
+    `apparmor`, `selinux`: the security module is active.
     """
 
     if TYPE_CHECKING:
@@ -83,11 +84,16 @@ class Host:
         return not self.in_user_namespace and bool(self.capabilities >> CAP_MKNOD & 1)
 
     def without_new_mount_api(self) -> Host:
-        """Return the same facts for a kernel (or a seccomp filter around us) that lacks the newer mount calls."""
+        """Return the same facts for a kernel (or a seccomp filter around us) that lacks the newer mount
+        calls.
+        """
         return Host(**{**self.__dict__, "new_mount_api": False})
 
     def owner_of_namespace(self, path: str) -> int:
-        """Return the inode number of the user namespace that owns the namespace at `path`. ioctl_nsfs(2) NS_GET_USERNS."""
+        """Return the inode number of the user namespace that owns the namespace at `path`.
+
+        ioctl_nsfs(2) NS_GET_USERNS.
+        """
         import fcntl
 
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,5 @@
-"""Labels of the security modules: AppArmor profiles and SELinux labels. config.md "apparmorProfile", "selinuxLabel".
+"""Labels of the security modules: AppArmor profiles and SELinux labels. config.md "apparmorProfile",
+"selinuxLabel".
 
 A label that was requested and cannot be had is an error: a payload must not run unconfined by mistake.
 """
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
 
 def compile_labels(context: Context) -> Iterator[Op]:
-    """Yield the writes of the labels that the next execve takes on. Raises Unsupported where the module is not active."""
+    """Yield the writes of the labels that the next execve takes on.
+
+    Raises Unsupported where the module is not active.
+    """
     profile = context.process.get("apparmorProfile")
     if profile:
         _require(context.host.apparmor, "/process/apparmorProfile", "AppArmor", profile)
         yield do.WriteLabel(
-            pointer="/process/apparmorProfile", attribute=b"attr/apparmor/exec", label=f"exec {profile}".encode()
+            pointer="/process/apparmorProfile",
+            attribute=b"attr/apparmor/exec",
+            label=f"exec {profile}".encode(),
         )
     label = context.process.get("selinuxLabel")
     if label:

@@ -1,6 +1,8 @@
-"""User namespaces as values: an id mapping that an id-mapped mount refers to. mount_setattr(2) MOUNT_ATTR_IDMAP.
+"""User namespaces as values: an id mapping that an id-mapped mount refers to. mount_setattr(2)
+MOUNT_ATTR_IDMAP.
 
-The namespace is made by a short-lived init, whose maps are written from outside; its descriptor keeps it alive.
+The namespace is made by a short-lived init, whose maps are written from outside; its descriptor keeps it
+alive.
 """
 
 from __future__ import annotations
@@ -21,10 +23,20 @@ if TYPE_CHECKING:
 
 
 def open_user_namespace(
-    uid_mappings: Sequence[idmap.Mapping], gid_mappings: Sequence[idmap.Mapping], *, pointer: str, privileged: bool
+    uid_mappings: Sequence[idmap.Mapping],
+    gid_mappings: Sequence[idmap.Mapping],
+    *,
+    pointer: str,
+    privileged: bool,
 ) -> int:
-    """Return a descriptor of a new user namespace with these mappings; the caller closes it. Raises SetupError."""
-    ops = [do.Unshare(pointer=pointer, flags=NAMESPACES["user"]), do.Sync(pointer=pointer, point=do.SYNC_MAPS)]
+    """Return a descriptor of a new user namespace with these mappings.
+
+    The caller closes it. Raises SetupError.
+    """
+    ops = [
+        do.Unshare(pointer=pointer, flags=NAMESPACES["user"]),
+        do.Sync(pointer=pointer, point=do.SYNC_MAPS),
+    ]
     pid, channel = spawn()
     try:
         plan = sealed.sealed_bytes("plan", encode(ops, 0))

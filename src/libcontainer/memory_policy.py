@@ -30,7 +30,9 @@ def compile_memory_policy(context: Context) -> Iterator[Op]:
     mode = MODES[policy["mode"]] | sum([FLAGS[flag] for flag in set(policy.get("flags") or ())])
     nodes = node_mask(policy.get("nodes") or "")
     # The kernel reads one bit less than it is told (set_mempolicy(2), BUGS).
-    yield do.SetMemoryPolicy(pointer="/linux/memoryPolicy", mode=mode, nodes=nodes, max_node=8 * len(nodes) + 1 if nodes else 0)
+    yield do.SetMemoryPolicy(
+        pointer="/linux/memoryPolicy", mode=mode, nodes=nodes, max_node=8 * len(nodes) + 1 if nodes else 0
+    )
 
 
 def node_mask(nodes: str) -> bytes:

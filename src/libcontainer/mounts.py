@@ -1,7 +1,7 @@
 """Mounts: config.json's list in its order, each made detached and then attached below the rootfs.
 
-config.md "Mounts", mount(8), mount_setattr(2), mount_namespaces(7). Decides only; init acts. `OPTIONS` is the one table of mount
-options: `youki features` prints it. On the hot path.
+config.md "Mounts", mount(8), mount_setattr(2), mount_namespaces(7). Decides only; init acts. `OPTIONS` is the
+one table of mount options: `youki features` prints it. On the hot path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from libcontainer.plan.operations import Op
 
 # mount(2) flags.
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC = 1, 2, 4, 8, 16, 32, 64, 128
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+    128,
+)
 MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_SILENT = 256, 1024, 2048, 4096, 16384, 32768
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 24, 1 << 25
@@ -32,7 +41,8 @@ ATTR_ATIME, ATTR_NODIRATIME, ATTR_IDMAP, ATTR_NOSYMFOLLOW = 0x70, 0x80, 0x100000
 OPEN_TREE_CLONE, AT_RECURSIVE = 1, 0x8000
 
 # A row: option → (kind, mount attribute to set, to clear, mount(2) flag to set, to clear).
-# Kinds: "attribute" of the mount; "superblock" of the file system; "classic", which only mount(2) knows; and the rest by name.
+# Kinds: "attribute" of the mount; "superblock" of the file system; "classic", which only mount(2) knows; and
+# the rest by name.
 OPTIONS: dict[str, tuple[str, int, int, int, int]] = {
     "defaults": ("none", 0, 0, 0, 0),
     "ro": ("attribute", ATTR_RDONLY, 0, MS_RDONLY, 0),
@@ -117,8 +127,23 @@ REPLACEABLE_BELOW_PROC = frozenset(
     )
 )
 
-# File systems without a device: read-only is an attribute of their mount, never of a superblock that others share.
-PSEUDO = frozenset(("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "ramfs"))
+# File systems without a device: read-only is an attribute of their mount, never of a superblock that others
+# share.
+PSEUDO = frozenset(
+    (
+        "proc",
+        "sysfs",
+        "tmpfs",
+        "devpts",
+        "mqueue",
+        "cgroup",
+        "cgroup2",
+        "debugfs",
+        "tracefs",
+        "securityfs",
+        "ramfs",
+    )
+)
 
 
 class Request:
@@ -130,7 +155,9 @@ class Request:
         self.fstype = entry.get("type") or ""
         self.source = entry.get("source") or ""
         self.bind = self.recursive_bind = self.classic = self.copy_up = False
-        self.set = self.clear = self.recursive_set = self.recursive_clear = self.flags_set = self.flags_clear = 0
+        self.set = self.clear = self.recursive_set = self.recursive_clear = self.flags_set = (
+            self.flags_clear
+        ) = 0
         self.propagation: list[int] = []
         self.data: list[str] = []
         self.superblock: list[str] = []
@@ -203,7 +230,9 @@ def _faults(request: Request) -> Iterator[Problem]:
     if request.bind and request.data:
         yield Problem(f"{where}/options", ",".join(request.data), "no file system option on a bind mount")
     if request.copy_up and request.fstype != "tmpfs":
-        yield Problem(f"{where}/options", "tmpcopyup", f"tmpcopyup only with type tmpfs, not {request.fstype or 'none'}")
+        yield Problem(
+            f"{where}/options", "tmpcopyup", f"tmpcopyup only with type tmpfs, not {request.fstype or 'none'}"
+        )
     if request.idmap and not request.bind:
         yield Problem(f"{where}/options", "an id mapping", "an id mapping only on a bind mount")
     if request.destination == "/proc":
@@ -216,9 +245,11 @@ def _faults(request: Request) -> Iterator[Problem]:
 
 
 def prepare(context: Context) -> Iterator[Op]:
-    """Yield what stage one does while it still has the host's identity: open bind sources that a user namespace may not reach.
+    """Yield what stage one does while it still has the host's identity: open bind sources that a user
+    namespace may not reach.
 
-    An id-mapped mount, too, needs the privilege of the file system's owner (mount_setattr(2) MOUNT_ATTR_IDMAP).
+    An id-mapped mount, too, needs the privilege of the file system's owner (mount_setattr(2)
+    MOUNT_ATTR_IDMAP).
     """
     for slot, request in enumerate(requests(context), start=1):
         if opened_early(context, request):
@@ -226,7 +257,9 @@ def prepare(context: Context) -> Iterator[Op]:
             yield from _idmap(context, request, slot)
             propagation = _propagation_of_clone(context)
             if propagation:
-                yield do.SetMountAttributes(pointer=request.pointer, slot=slot, propagation=propagation, recursive=1)
+                yield do.SetMountAttributes(
+                    pointer=request.pointer, slot=slot, propagation=propagation, recursive=1
+                )
 
 
 def opened_early(context: Context, request: Request) -> bool:
@@ -237,9 +270,11 @@ def opened_early(context: Context, request: Request) -> bool:
 
 
 def _propagation_of_clone(context: Context) -> int:
-    """Return what to set on a tree cloned out of the host's namespace, where it is still a peer of the host's own mounts.
+    """Return what to set on a tree cloned out of the host's namespace, where it is still a peer of the host's
+    own mounts.
 
-    Stage two's mounts get it from rootfsPropagation; without this, what is mounted on the clone would appear on the host.
+    Stage two's mounts get it from rootfsPropagation; without this, what is mounted on the clone would appear
+    on the host.
     """
     propagation = context.linux.get("rootfsPropagation") or "rslave"
     return 0 if propagation.endswith("shared") else MS_SLAVE if propagation.endswith("slave") else MS_PRIVATE
@@ -269,10 +304,21 @@ def _open_source(context: Context, request: Request, slot: int) -> Iterator[Op]:
 def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
     if not request.idmap:
         return
-    mappings = request.mappings if any(request.mappings) else (context.linux.get("uidMappings"), context.linux.get("gidMappings"))
+    mappings = (
+        request.mappings
+        if any(request.mappings)
+        else (context.linux.get("uidMappings"), context.linux.get("gidMappings"))
+    )
     if not all(mappings):
         found = "idmap without a mapping"
-        raise InvalidConfig("config.json", [Problem(f"{request.pointer}/options", found, "uidMappings and gidMappings, or a user namespace")])
+        raise InvalidConfig(
+            "config.json",
+            [
+                Problem(
+                    f"{request.pointer}/options", found, "uidMappings and gidMappings, or a user namespace"
+                )
+            ],
+        )
     if not context.host.privileged or context.host.in_user_namespace:
         raise Unsupported(
             f"config.json {request.pointer}: an id-mapped mount needs privileges over the file system",
@@ -281,7 +327,9 @@ def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
         )
     userns = context.descriptor("mapping", mappings, request.pointer)
     recursive = int(request.idmap_recursive)
-    yield do.SetMountAttributes(pointer=request.pointer, slot=slot, set=ATTR_IDMAP, userns=userns, recursive=recursive)
+    yield do.SetMountAttributes(
+        pointer=request.pointer, slot=slot, set=ATTR_IDMAP, userns=userns, recursive=recursive
+    )
 
 
 def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
@@ -293,7 +341,10 @@ def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
 
 
 def _attributes(request: Request, slot: int, *, inherited: int = 0) -> Iterator[Op]:
-    """Yield the changes to the mount in `slot`: its own attributes, then those of the whole tree, then propagation in the given order."""
+    """Yield the changes to the mount in `slot`.
+
+    Its own attributes, then those of the whole tree, then propagation in the given order.
+    """
     where = request.pointer
     if (request.set | request.clear) & ~inherited:
         yield do.SetMountAttributes(pointer=where, slot=slot, set=request.set, clear=request.clear)
@@ -302,7 +353,9 @@ def _attributes(request: Request, slot: int, *, inherited: int = 0) -> Iterator[
             pointer=where, slot=slot, set=request.recursive_set, clear=request.recursive_clear, recursive=1
         )
     for flags in request.propagation:
-        yield do.SetMountAttributes(pointer=where, slot=slot, propagation=flags & ~MS_REC, recursive=int(flags & MS_REC != 0))
+        yield do.SetMountAttributes(
+            pointer=where, slot=slot, propagation=flags & ~MS_REC, recursive=int(flags & MS_REC != 0)
+        )
 
 
 def _attach(request: Request, slot: int) -> Iterator[Op]:
@@ -347,8 +400,13 @@ def _file_system(context: Context, request: Request) -> Iterator[Op]:
 
 
 def delayed_readonly(request: Request) -> bool:
-    """Tell whether the mount becomes read-only only after everything below it has been made: tmpfs, and /dev."""
-    return request.readonly and not request.bind and (request.fstype == "tmpfs" or request.destination == "/dev")
+    """Tell whether the mount becomes read-only only after everything below it has been made.
+
+    Tmpfs, and /dev.
+    """
+    return (
+        request.readonly and not request.bind and (request.fstype == "tmpfs" or request.destination == "/dev")
+    )
 
 
 def finish_readonly(context: Context) -> Iterator[Op]:
@@ -359,18 +417,25 @@ def finish_readonly(context: Context) -> Iterator[Op]:
 
 
 def _sysfs_is_refused(context: Context) -> bool:
-    """A sysfs shows a network namespace, so only the owner of that may mount one (config-linux.md, user_namespaces(7))."""
+    """A sysfs shows a network namespace, so only the owner of that may mount one (config-linux.md,
+    user_namespaces(7)).
+    """
     return context.userns and not context.has("network")
 
 
 def _sysfs_of_host(request: Request) -> Iterator[Op]:
     yield do.OpenTree(pointer=request.pointer, slot=0, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
     yield from _attributes(request, 0)
-    yield do.AttachMount(pointer=request.pointer, slot=0, target=request.destination.encode(), kind=do.REAL_DIRECTORY)
+    yield do.AttachMount(
+        pointer=request.pointer, slot=0, target=request.destination.encode(), kind=do.REAL_DIRECTORY
+    )
 
 
 def _classic(context: Context, request: Request) -> Iterator[Op]:
-    """Yield mount(2) calls: the mount, then for a bind its flags, then the propagation. For older kernels and a few old flags."""
+    """Yield mount(2) calls.
+
+    The mount, then for a bind its flags, then the propagation. For older kernels and a few old flags.
+    """
     where, target = request.pointer, request.destination.encode()
     if request.recursive_set | request.recursive_clear or request.idmap:
         raise Unsupported(

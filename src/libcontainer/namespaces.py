@@ -1,6 +1,8 @@
-"""Namespaces: which are made, which are joined, and in what order, so that each step has the permission it needs.
+"""Namespaces: which are made, which are joined, and in what order, so that each step has the permission it
+needs.
 
-config-linux.md "Namespaces"; namespaces(7), user_namespaces(7), time_namespaces(7). Decides only; init acts. On the hot path.
+config-linux.md "Namespaces"; namespaces(7), user_namespaces(7), time_namespaces(7). Decides only; init acts.
+On the hot path.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
 def enter(context: Context) -> Iterator[Op]:
     """Yield the operations of stage one: everything up to the clone of stage two."""
-    late = [name for name in JOIN_ORDER if context.namespaces.get(name) and _owned_by_joined_user(context, name)]
+    late = [
+        name for name in JOIN_ORDER if context.namespaces.get(name) and _owned_by_joined_user(context, name)
+    ]
     for name in JOIN_ORDER:
         if context.namespaces.get(name) and name not in late:
             yield _join(context, name)
@@ -40,18 +44,31 @@ def enter(context: Context) -> Iterator[Op]:
 def _join(context: Context, name: str) -> Op:
     pointer = context.pointers[name]
     flag = NAMESPACES[name]
-    return do.JoinNamespace(pointer=pointer, fd=context.descriptor("namespace", (context.namespaces[name], flag), pointer), nstype=flag)
+    return do.JoinNamespace(
+        pointer=pointer,
+        fd=context.descriptor("namespace", (context.namespaces[name], flag), pointer),
+        nstype=flag,
+    )
 
 
 def _owned_by_joined_user(context: Context, name: str) -> bool:
-    """Tell whether joining `name` needs the capabilities that only the joined user namespace gives: setns(2)."""
+    """Tell whether joining `name` needs the capabilities that only the joined user namespace gives.
+
+    Setns(2).
+    """
     user = context.namespaces.get("user")
     path = context.namespaces[name]
-    return user is not None and path is not None and context.host.owner_of_namespace(path) == context.host.inode(user)
+    return (
+        user is not None
+        and path is not None
+        and context.host.owner_of_namespace(path) == context.host.inode(user)
+    )
 
 
 def _user(context: Context) -> Iterator[Op]:
-    """Enter the user namespace before the others are made, so that they belong to it, and drop the host's identity at once."""
+    """Enter the user namespace before the others are made, so that they belong to it, and drop the host's
+    identity at once.
+    """
     if not context.userns:
         return
     pointer = context.pointers["user"]
@@ -64,7 +81,8 @@ def _user(context: Context) -> Iterator[Op]:
 
 
 def groups_rule(context: Context) -> int:
-    """Tell whether setgroups(2) will be permitted: not below a gid map that an unprivileged process wrote (user_namespaces(7)).
+    """Tell whether setgroups(2) will be permitted: not below a gid map that an unprivileged process wrote
+    (user_namespaces(7)).
 
     A joined user namespace does not show who wrote its map, so there it is tried.
     """
@@ -85,5 +103,7 @@ def _time(context: Context) -> Iterator[Op]:
     yield do.Unshare(pointer=context.pointers["time"], flags=NAMESPACES["time"])
     offsets: dict[str, Any] = context.linux.get("timeOffsets") or {}
     if offsets:
-        lines = [f"{clock} {value.get('secs', 0)} {value.get('nanosecs', 0)}\n" for clock, value in offsets.items()]
+        lines = [
+            f"{clock} {value.get('secs', 0)} {value.get('nanosecs', 0)}\n" for clock, value in offsets.items()
+        ]
         yield do.SetTimeOffsets(pointer="/linux/timeOffsets", offsets="".join(lines).encode())

@@ -15,6 +15,9 @@ DOMAINS = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
 def compile_personality(context: Context) -> Iterator[Op]:
-    """Yield the change of the execution domain. No flags are defined by the spec; spec/check.py refuses them."""
+    """Yield the change of the execution domain.
+
+    No flags are defined by the spec; spec/check.py refuses them.
+    """
     domain = context.linux["personality"]["domain"]
     yield do.SetPersonality(pointer="/linux/personality", domain=DOMAINS[domain])

@@ -1,6 +1,7 @@
 """Resource limits of the payload: config.md "rlimits", prlimit(2).
 
-Set by the runtime from outside when init is done with its own work, so that a low limit meets the payload and not its making. On the hot path.
+Set by the runtime from outside when init is done with its own work, so that a low limit meets the payload and
+not its making. On the hot path.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# include/uapi/asm-generic/resource.h; the numbers that differ between architectures come from the resource module.
+# include/uapi/asm-generic/resource.h; the numbers that differ between architectures come from the resource
+# module.
 NUMBERS = {
     "RLIMIT_AS": resource.RLIMIT_AS,
     "RLIMIT_CORE": resource.RLIMIT_CORE,
@@ -36,7 +38,10 @@ INFINITY = (1 << 64) - 1
 
 
 def apply(pid: int, rlimits: list[dict[str, Any]]) -> None:
-    """Set the limits of the process `pid`. Raises SetupError naming the limit, for example when a hard limit would have to be raised."""
+    """Set the limits of the process `pid`.
+
+    Raises SetupError naming the limit, for example when a hard limit would have to be raised.
+    """
     for index, limit in enumerate(rlimits):
         soft, hard = _value(limit["soft"]), _value(limit["hard"])
         try:
@@ -46,7 +51,8 @@ def apply(pid: int, rlimits: list[dict[str, Any]]) -> None:
 
 
 def _value(number: int) -> int:
-    # RLIM_INFINITY is all ones to the kernel and -1 to Python; larger than the signed range does not fit Python's conversion.
+    # RLIM_INFINITY is all ones to the kernel and -1 to Python; larger than the signed range does not fit
+    # Python's conversion.
     return number - (1 << 64) if number > 1 << 63 else number
 
 

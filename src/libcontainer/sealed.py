@@ -1,8 +1,9 @@
 """The init program, as a sealed copy in memory that no container can write to.
 
-A process that enters a container shows its executable as /proc/PID/exe; whoever opens that for writing replaces the runtime on the
-host (CVE-2019-5736). So init is executed from a memfd sealed against every change (memfd_create(2), F_ADD_SEALS); where a memfd may not be
-executed (vm.memfd_noexec=2), from an unlinked read-only file. One copy serves all containers of this process. On the hot path.
+A process that enters a container shows its executable as /proc/PID/exe; whoever opens that for writing
+replaces the runtime on the host (CVE-2019-5736). So init is executed from a memfd sealed against every change
+(memfd_create(2), F_ADD_SEALS); where a memfd may not be executed (vm.memfd_noexec=2), from an unlinked
+read-only file. One copy serves all containers of this process. On the hot path.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _program: tuple[int, int] | None = None  # (pid of the process that made it, des
 
 
 def program() -> int:
-    """Return the descriptor of the sealed program, owned by this module. Raises Unsupported when init is missing or cannot be sealed."""
+    """Return the descriptor of the sealed program, owned by this module.
+
+    Raises Unsupported when init is missing or cannot be sealed.
+    """
     global _program
     with _lock:
         if _program is None or _program[0] != os.getpid():
@@ -77,7 +81,10 @@ def _seal(data: bytes) -> int:
 
 
 def _unlinked_copy(data: bytes) -> int:
-    """Return a read-only descriptor of a copy that has no name. It cannot be sealed, but nobody else holds it open for writing."""
+    """Return a read-only descriptor of a copy that has no name.
+
+    It cannot be sealed, but nobody else holds it open for writing.
+    """
     for directory in ("/run", "/dev/shm", "/tmp", "/var/tmp"):
         if not os.access(directory, os.W_OK) or os.statvfs(directory).f_flag & os.ST_NOEXEC:
             continue
@@ -87,7 +94,8 @@ def _unlinked_copy(data: bytes) -> int:
             continue
         try:
             write_all(writable, data)
-            # Execution is refused while anybody can write (ETXTBSY), so only a read-only descriptor may remain.
+            # Execution is refused while anybody can write (ETXTBSY), so only a read-only descriptor may
+            # remain.
             return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(writable)

@@ -1,6 +1,8 @@
-"""Starting init: posix_spawn(3) of the sealed program with a channel, standard streams and preserved descriptors.
+"""Starting init: posix_spawn(3) of the sealed program with a channel, standard streams and preserved
+descriptors.
 
-A library lives in programs with threads, where running Python between fork and exec is unsafe; posix_spawn runs none. On the hot path.
+A library lives in programs with threads, where running Python between fork and exec is unsafe; posix_spawn
+runs none. On the hot path.
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Python ignores SIGPIPE and SIGXFSZ, and its caller may ignore or block more; the payload starts with none of that.
+# Python ignores SIGPIPE and SIGXFSZ, and its caller may ignore or block more; the payload starts with none of
+# that.
 _ALL_SIGNALS = [number for number in range(1, 65) if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33)]
 
 
 def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 0) -> tuple[int, Channel]:
     """Start init and return its pid and the channel to it.
 
-    `stdio` replaces descriptors 0 to 2 (None: the caller's own); descriptors 3 to 2+`preserve_fds` of the caller are passed on.
-    Raises InvalidArgument for a preserved descriptor that is not open, SetupError when the process cannot be started.
+    `stdio` replaces descriptors 0 to 2 (None: the caller's own); descriptors 3 to 2+`preserve_fds` of the
+    caller are passed on. Raises InvalidArgument for a preserved descriptor that is not open, SetupError when
+    the process cannot be started.
     """
     check_preserved(preserve_fds)
     target = 3 + preserve_fds

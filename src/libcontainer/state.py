@@ -1,14 +1,15 @@
 """What is on disk about a container, and what can be told from it.
 
     <root>/<id>/            mode 0700; flock(2) on the directory serialises the commands that change something
-        intent.json         what is about to exist (the cgroup), written before anything does, removed when state.json is there
-        state.json          what exists; replaced atomically
-        config.json         the configuration as it was at create: later edits of the bundle do not count (runtime.md)
-        start.sock          where init waits for `start`; gone once the payload runs
+        intent.json         what is about to exist (the cgroup), written before anything does, removed when
+        state.json is there state.json          what exists; replaced atomically config.json         the
+        configuration as it was at create: later edits of the bundle do not count (runtime.md) start.sock
+        where init waits for `start`; gone once the payload runs
 
-The status is computed from facts, never stored: whether the process of that number *and start time* lives, whether init listens on
-start.sock, whether the cgroup is frozen. Nothing is synced to disk: a record that names processes means nothing after a crash of the
-kernel, and it survives kill -9 in the page cache. On the hot path.
+The status is computed from facts, never stored: whether the process of that number *and start time* lives,
+whether init listens on start.sock, whether the cgroup is frozen. Nothing is synced to disk: a record that
+names processes means nothing after a crash of the kernel, and it survives kill -9 in the page cache. On the
+hot path.
 """
 
 from __future__ import annotations
@@ -33,13 +34,18 @@ LOCK_TIMEOUT_S = 30.0
 
 
 def validate_id(container_id: object) -> str:
-    """Return the container id, or raise InvalidArgument: 1 to 240 of ``[A-Za-z0-9_+.-]``, the first no dot and no dash.
+    """Return the container id, or raise InvalidArgument: 1 to 240 of ``[A-Za-z0-9_+.-]``, the first no dot
+    and no dash.
 
     The same rule for every command, before any path is built from the id.
     """
     if not isinstance(container_id, str) or not container_id:
         raise InvalidArgument("a container id is required: it is empty")
-    if not ID_CHARACTERS.issuperset(container_id) or container_id[0] in ".-" or len(container_id) > LONGEST_ID:
+    if (
+        not ID_CHARACTERS.issuperset(container_id)
+        or container_id[0] in ".-"
+        or len(container_id) > LONGEST_ID
+    ):
         shown = container_id if len(container_id) <= 64 else container_id[:64] + "…"
         raise InvalidArgument(
             f"invalid container id {shown!r}",
@@ -49,7 +55,8 @@ def validate_id(container_id: object) -> str:
 
 
 def default_root() -> str:
-    """Return where this user's containers are kept: /run/youki, or for an unprivileged user a private directory below the runtime directory.
+    """Return where this user's containers are kept: /run/youki, or for an unprivileged user a private
+    directory below the runtime directory.
 
     Raises InvalidArgument when no private place can be found.
     """
@@ -83,9 +90,11 @@ def _is_private(directory: str, euid: int) -> bool:
 
 
 def open_root(root: str, *, create: bool = False) -> int:
-    """Return a descriptor of the directory that holds all containers; with `create` it is made (0700) where it is missing.
+    """Return a descriptor of the directory that holds all containers; with `create` it is made (0700) where
+    it is missing.
 
-    Raises InvalidArgument when others could write to it: what is read there decides which processes are killed.
+    Raises InvalidArgument when others could write to it: what is read there decides which processes are
+    killed.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -96,18 +105,25 @@ def open_root(root: str, *, create: bool = False) -> int:
         os.makedirs(root, 0o700, exist_ok=True)
         fd = os.open(root, flags)
     except OSError as error:
-        raise InvalidArgument(f"cannot use {root} as root directory: {error.strerror}", path=root, errno=error.errno) from error
+        raise InvalidArgument(
+            f"cannot use {root} as root directory: {error.strerror}", path=root, errno=error.errno
+        ) from error
     status = os.fstat(fd)
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022:
         os.close(fd)
         raise InvalidArgument(
-            f"cannot use {root} as root directory: other users may change it", path=root, remedy=f"chmod go-w {root}, or choose another --root"
+            f"cannot use {root} as root directory: other users may change it",
+            path=root,
+            remedy=f"chmod go-w {root}, or choose another --root",
         )
     return fd
 
 
 class Directory:
-    """One container's directory, held open by descriptor; `lock` it before changing anything. A context manager that closes it."""
+    """One container's directory, held open by descriptor.
+
+    `lock` it before changing anything. A context manager that closes it.
+    """
 
     __slots__ = ("container_id", "fd", "path")
 
@@ -128,7 +144,10 @@ class Directory:
                 raise _exists(root, container_id) from None
             except OSError as error:
                 raise InvalidArgument(
-                    f"cannot make {root}/{container_id}: {error.strerror}", path=root, errno=error.errno, remedy="choose another --root"
+                    f"cannot make {root}/{container_id}: {error.strerror}",
+                    path=root,
+                    errno=error.errno,
+                    remedy="choose another --root",
                 ) from error
             directory = cls(_open_directory(container_id, root_fd), root, container_id)
         finally:
@@ -164,7 +183,10 @@ class Directory:
             self.fd = -1
 
     def lock(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        """Wait for the exclusive lock. Raises Timeout when another command holds it for longer than `timeout_s`."""
+        """Wait for the exclusive lock.
+
+        Raises Timeout when another command holds it for longer than `timeout_s`.
+        """
         deadline = time.monotonic() + timeout_s
         while not self.try_lock():
             if time.monotonic() > deadline:
@@ -206,12 +228,19 @@ class Directory:
             os.close(fd)
 
     def read_record(self, name: str) -> dict[str, Any] | None:
-        """Return state.json or intent.json as a dictionary, None where there is none. Raises StateError for one that is not ours."""
+        """Return state.json or intent.json as a dictionary, None where there is none.
+
+        Raises StateError for one that is not ours.
+        """
         data = self.read(name)
         if data is None:
             return None
         record = loads(data, source=f"{self.path}/{name}")
-        if not isinstance(record, dict) or record.get("version") != VERSION or record.get("id") != self.container_id:
+        if (
+            not isinstance(record, dict)
+            or record.get("version") != VERSION
+            or record.get("id") != self.container_id
+        ):
             raise StateError(
                 f"{self.path}/{name} is not a record of this version for {self.container_id}",
                 path=f"{self.path}/{name}",
@@ -235,7 +264,10 @@ class Directory:
         return os.access(name, os.F_OK, dir_fd=self.fd)
 
     def remove(self) -> None:
-        """Remove the directory with everything in it. Only flat files are ever made here; nothing is followed."""
+        """Remove the directory with everything in it.
+
+        Only flat files are ever made here; nothing is followed.
+        """
         for name in os.listdir(self.fd):
             self.remove_file(name)
         try:
@@ -245,7 +277,9 @@ class Directory:
         self.close()
 
     def address(self, name: str) -> str:
-        """Return a path for a socket in the directory that fits sun_path, however long the directory's own is (unix(7))."""
+        """Return a path for a socket in the directory that fits sun_path, however long the directory's own is
+        (unix(7)).
+        """
         return f"/proc/self/fd/{self.fd}/{name}"
 
 
@@ -263,12 +297,18 @@ def _exists(root: str, container_id: str) -> AlreadyExists:
                     path=path,
                     remedy=f"youki delete --force {container_id}",
                 )
-    return AlreadyExists(f"container {container_id} already exists", path=path, remedy="choose another id, or delete it first")
+    return AlreadyExists(
+        f"container {container_id} already exists", path=path, remedy="choose another id, or delete it first"
+    )
 
 
 def not_found(container_id: str, root: str) -> NotFound:
     """Return the error for an unknown id; callers look for "does not exist" in its text."""
-    return NotFound(f"container {container_id} does not exist", path=f"{root}/{container_id}", remedy="list the containers with youki list")
+    return NotFound(
+        f"container {container_id} does not exist",
+        path=f"{root}/{container_id}",
+        remedy="list the containers with youki list",
+    )
 
 
 def list_ids(root: str) -> list[str]:
@@ -295,7 +335,10 @@ def read_all(fd: int) -> bytes:
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Write a pid file that is complete the moment it appears, in decimal without a newline. Raises InvalidArgument."""
+    """Write a pid file that is complete the moment it appears, in decimal without a newline.
+
+    Raises InvalidArgument.
+    """
     directory, name = os.path.split(os.path.abspath(path))
     temporary = f"{directory}/.{name}.{os.getpid()}"
     try:
@@ -307,14 +350,19 @@ def write_pid_file(path: str, pid: int) -> None:
         os.rename(temporary, path)
     except OSError as error:
         raise InvalidArgument(
-            f"cannot write the pid file {path}: {error.strerror}", path=path, errno=error.errno, remedy="check the directory of --pid-file"
+            f"cannot write the pid file {path}: {error.strerror}",
+            path=path,
+            errno=error.errno,
+            remedy="check the directory of --pid-file",
         ) from error
 
 
 def start_time(pid: int) -> tuple[str, int] | None:
-    """Return the state letter and the start time (clock ticks since boot) of a process, None when there is none. proc_pid_stat(5).
+    """Return the state letter and the start time (clock ticks since boot) of a process, None when there is
+    none. proc_pid_stat(5).
 
-    Field 2, the name, is the payload's own choice and may hold spaces and parentheses: parsing starts after the last one.
+    Field 2, the name, is the payload's own choice and may hold spaces and parentheses: parsing starts after
+    the last one.
     """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -342,7 +390,10 @@ def boot_id() -> str:
 
 
 def is_alive(record: dict[str, Any]) -> bool:
-    """Tell whether the process of a state record still runs: the same number, start time and boot, and no zombie."""
+    """Tell whether the process of a state record still runs.
+
+    The same number, start time and boot, and no zombie.
+    """
     pid = record.get("pid")
     if not pid or record.get("bootId") != boot_id():
         return False

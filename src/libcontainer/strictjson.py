@@ -1,12 +1,13 @@
 """Strict JSON: what two parsers could read differently is refused.
 
-RFC 8259 leaves open what a parser does with duplicate names, lone surrogates, a byte order mark, huge numbers and
-deep nesting. A configuration is often judged by one program (a policy check) and carried out by another (this
-runtime), so each of these is an error here, named with its place. NUL is refused too: no system call takes it.
+RFC 8259 leaves open what a parser does with duplicate names, lone surrogates, a byte order mark, huge
+numbers and deep nesting. A configuration is often judged by one program (a policy check) and carried out by
+another (this runtime), so each of these is an error here, named with its place. NUL is refused too: no
+system call takes it.
 
-On the hot path. `import json` costs several milliseconds because it imports `re`; the scanner behind it is the
-built-in `_json`, which is used directly. `json` itself is imported only where `_json` is missing, and to find the
-line and column of a syntax error.
+On the hot path. `import json` costs several milliseconds because it imports `re`; the scanner behind it is
+the built-in `_json`, which is used directly. `json` itself is imported only where `_json` is missing, and
+to find the line and column of a syntax error.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class _Refused:
 
 
 class _Hooks:
-    """What the scanner calls and asks while it reads one text; it also remembers what was wrong on the way."""
+    """What the scanner calls and asks while it reads one text.
+
+    It also remembers what was wrong on the way.
+    """
 
     strict = True  # control characters inside strings are errors
     object_hook = None
@@ -92,13 +96,14 @@ class _Hooks:
 def loads(data: bytes, *, source: str) -> object:
     """Return the value of the JSON text `data`; `source` is its name in an error.
 
-    Raises InvalidConfig: a syntax error alone, with line and column; otherwise every refused value at once, each
-    with its JSON pointer.
+    Raises InvalidConfig: a syntax error alone, with line and column; otherwise every refused value at once,
+    each with its JSON pointer.
     """
     text = _decode(data, source)
     hooks = _Hooks()
     value = _scan(text, hooks, source)
-    # A NUL or a lone surrogate can only have come from an escape: the decoder and the scanner refuse both in the raw.
+    # A NUL or a lone surrogate can only have come from an escape: the decoder and the scanner refuse both
+    # in the raw.
     if hooks.refused or hooks.duplicates or "\\u" in text or _is_too_deep(value):
         problems = _inspect(value, hooks)
         if problems:
@@ -109,8 +114,8 @@ def loads(data: bytes, *, source: str) -> object:
 def dumps(value: object, *, indent: int | None = None) -> str:
     """Return `value` as JSON text: on one line, or indented by `indent` spaces per level.
 
-    Names keep their order. Text that `loads` would refuse is not written: raises InvalidArgument for anything but
-    JSON values, for numbers that are not finite, and for strings that UTF-8 cannot hold.
+    Names keep their order. Text that `loads` would refuse is not written: raises InvalidArgument for
+    anything but JSON values, for numbers that are not finite, and for strings that UTF-8 cannot hold.
     """
     parts: list[str] = []
     try:
@@ -126,7 +131,8 @@ def dumps(value: object, *, indent: int | None = None) -> str:
 def read_file(path: str, *, limit: int = LARGEST_FILE) -> bytes:
     """Return the content of the regular file `path`, which may be at most `limit` bytes long.
 
-    Neither blocks on a FIFO nor takes a terminal. Raises InvalidArgument, with `errno` where a system call failed.
+    Neither blocks on a FIFO nor takes a terminal. Raises InvalidArgument, with `errno` where a system call
+    failed.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
@@ -207,7 +213,8 @@ def _scan(text: str, hooks: _Hooks, source: str) -> object:
     except (RecursionError, MemoryError):
         raise InvalidConfig(source, [_TOO_DEEP_TO_READ]) from None
     except (StopIteration, ValueError, SystemError):
-        # The scanner raises SystemError for a syntax error when `json.decoder` has not been imported (CPython 3.11).
+        # The scanner raises SystemError for a syntax error when `json.decoder` has not been imported
+        # (CPython 3.11).
         return _scan_slowly(text, start, _Hooks(), source)
     if text[end:].strip(_WHITESPACE):
         raise InvalidConfig(source, [_syntax_problem(text, end, "something after the end")])
@@ -260,7 +267,9 @@ def _is_too_deep(value: object) -> bool:
 
 
 def _inspect(value: object, hooks: _Hooks) -> list[Problem]:
-    """Find the places of what the scanner could not refuse itself. Without recursion: depth is one of the faults."""
+    """Find the places of what the scanner could not refuse itself. Without recursion: depth is one of the
+    faults.
+    """
     problems: list[Problem] = []
     duplicates = {id(holder): names for holder, names in hooks.duplicates}
     waiting: list[tuple[object, str, int]] = [(value, "", 1)]
@@ -337,7 +346,9 @@ def _write_object(
     separator, colon, start = (",", ":", "{") if inner is None else ("," + inner, ": ", "{" + inner)
     for name, item in value.items():
         if not isinstance(name, str):
-            raise InvalidArgument(f"the value cannot be written as JSON: the name {name!r:.60} is not a string")
+            raise InvalidArgument(
+                f"the value cannot be written as JSON: the name {name!r:.60} is not a string"
+            )
         put(start)
         put(encode_basestring(name))
         put(colon)

@@ -1,8 +1,8 @@
 """The conversation with init while a container is made, from its spawn to the status `created`.
 
-Python does from outside what needs the host's identity or the runtime's namespaces: cgroups, id maps, hooks, resource limits, the console,
-the records. It never enters a container. Whatever fails, everything made before is removed: processes, cgroup, directory, pid file.
-On the hot path.
+Python does from outside what needs the host's identity or the runtime's namespaces: cgroups, id maps, hooks,
+resource limits, the console, the records. It never enters a container. Whatever fails, everything made before
+is removed: processes, cgroup, directory, pid file. On the hot path.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class Request:
     """What the caller wants besides the spec. Keyword arguments set the attributes.
 
-    `stdio` replaces descriptors 0 to 2. `pid_file` and `console_socket` are paths, `console_fd` a connected socket or -1: without one the
-    master of a terminal is kept in `Creation.master`. `pidfd_socket` receives a pidfd of the first process.
+    `stdio` replaces descriptors 0 to 2. `pid_file` and `console_socket` are paths, `console_fd` a connected
+    socket or -1: without one the master of a terminal is kept in `Creation.master`. `pidfd_socket` receives a
+    pidfd of the first process.
     """
 
     stdio: Sequence[int | None] = (None, None, None)
@@ -47,7 +48,10 @@ class Request:
 
 
 class Creation:
-    """The making of one container. `run` does it; afterwards `pid`, `pidfd` and `master` (-1 without a terminal) are the caller's."""
+    """The making of one container.
+
+    `run` does it; afterwards `pid`, `pidfd` and `master` (-1 without a terminal) are the caller's.
+    """
 
     def __init__(
         self,
@@ -89,7 +93,9 @@ class Creation:
 
     def _make_cgroup(self) -> None:
         self.directory.write("config.json", self.raw)
-        self.directory.write_record("intent.json", {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file})
+        self.directory.write_record(
+            "intent.json", {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file}
+        )
         try:
             self.manager.create()
             self.manager.check_empty_and_thawed()
@@ -97,7 +103,9 @@ class Creation:
             raise cgroup_error(error) from error
 
     def _spawn(self) -> None:
-        self.stage_one, self.channel = spawn(self.request.stdio, self.options.preserve_fds + self.options.listen_fds)
+        self.stage_one, self.channel = spawn(
+            self.request.stdio, self.options.preserve_fds + self.options.listen_fds
+        )
         try:
             self.manager.add_process(self.stage_one)
         except libcgroups.errors.Error as error:
@@ -119,7 +127,9 @@ class Creation:
             return open_namespace(*descriptor.detail, descriptor.pointer)
         from libcontainer.mapping import open_user_namespace
 
-        return open_user_namespace(*descriptor.detail, pointer=descriptor.pointer, privileged=self.host.privileged)
+        return open_user_namespace(
+            *descriptor.detail, pointer=descriptor.pointer, privileged=self.host.privileged
+        )
 
     # The conversation
 
@@ -181,7 +191,10 @@ class Creation:
         return report.value == do.SYNC_READY
 
     def _limit(self) -> None:
-        """Apply the cgroup limits: when init's own work is done, so that a low limit meets the payload, but before any hook runs."""
+        """Apply the cgroup limits.
+
+        When init's own work is done, so that a low limit meets the payload, but before any hook runs.
+        """
         if self.limited:
             return
         self.limited = True
@@ -245,13 +258,22 @@ class Creation:
     # Failure
 
     def _died(self) -> Error:
-        """Return the error for an init that ended without a word: killed from outside, most often for want of memory."""
+        """Return the error for an init that ended without a word.
+
+        Killed from outside, most often for want of memory.
+        """
         status = None
         if self.stage_one:
             status, self.stage_one = reap(self.stage_one), 0
         elif self.pid:
             status, self.pid = reap(self.pid), 0
-        how = "" if status is None else f" by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f" with status {os.WEXITSTATUS(status)}"
+        how = (
+            ""
+            if status is None
+            else f" by signal {os.WTERMSIG(status)}"
+            if os.WIFSIGNALED(status)
+            else f" with status {os.WEXITSTATUS(status)}"
+        )
         return SetupError(
             f"init ended{how} before the container was created",
             step="init",
@@ -259,10 +281,18 @@ class Creation:
         )
 
     def _abort(self, error: BaseException) -> None:
-        """Remove everything that was made. Errors on the way are added to `error` as notes, never raised over it."""
+        """Remove everything that was made.
+
+        Errors on the way are added to `error` as notes, never raised over it.
+        """
         if self.channel is not None:
             self.channel.close()
-        for cleanup in (self._end_processes, self._remove_cgroup, self._close_descriptors, self._remove_records):
+        for cleanup in (
+            self._end_processes,
+            self._remove_cgroup,
+            self._close_descriptors,
+            self._remove_records,
+        ):
             try:
                 cleanup()
             except Exception as another:
@@ -313,7 +343,9 @@ def oci_state(spec: dict[str, Any], options: Options, status: str, pid: int) -> 
 
 
 def open_namespace(path: str, nstype: int, pointer: str) -> int:
-    """Return a descriptor of the namespace at `path`, which must be one of type `nstype` (ioctl_nsfs(2) NS_GET_NSTYPE)."""
+    """Return a descriptor of the namespace at `path`, which must be one of type `nstype` (ioctl_nsfs(2)
+    NS_GET_NSTYPE).
+    """
     import fcntl
 
     try:
@@ -343,7 +375,10 @@ def open_namespace(path: str, nstype: int, pointer: str) -> int:
 
 
 def check_sibling(pid: int) -> None:
-    """Raise SetupError unless the parent of `pid` became our own parent, which must be a subreaper for it. PR_SET_CHILD_SUBREAPER(2const)."""
+    """Raise SetupError unless the parent of `pid` became our own parent, which must be a subreaper for it.
+
+    PR_SET_CHILD_SUBREAPER(2const).
+    """
     with open(f"/proc/{pid}/stat", "rb") as file:
         parent = int(file.read().rpartition(b")")[2].split()[1])
     if parent != os.getppid():

@@ -76,6 +76,17 @@ def v1_setup() -> Setup:
     return Setup("v1", hierarchies)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def subtree_control_as_before() -> Iterator[None]:
+    """A v2 manager hands controllers down from the root; afterwards the host is as it was."""
+    unified = detect().unified
+    file = Path(unified or "/", "cgroup.subtree_control")
+    before = file.read_text().split() if unified else []
+    yield
+    for name in set(file.read_text().split()) - set(before) if unified else set():
+        file.write_text(f"-{name}")
+
+
 @pytest.fixture(params=[host_setup, v1_setup, v2_setup], ids=["host", "v1", "v2"])
 def setup(request: pytest.FixtureRequest) -> Setup:
     """Every arrangement that this kernel can show."""

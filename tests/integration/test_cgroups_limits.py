@@ -1,4 +1,4 @@
-"""Limits on the host's real v1 hierarchies, proved by their effect; and v2 controllers on the real unified hierarchy."""
+"""Limits on the host's real v1 hierarchies, proved by their effect; and v2 controllers on the real one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ pytestmark = [
 NAME = f"libcontainer-test-limits-{os.getpid()}"
 SOURCE = str(Path(__file__).parents[2] / "src")
 MIB = 1 << 20
+HOARDER = """
+import sys
+sys.stdin.read(1)
+hoard = bytearray(64 << 20)
+print(1, flush=True)
+sys.stdin.read()
+"""
 
 
-def needs(controller: str) -> Any:
+def needs(controller: str) -> pytest.MarkDecorator:
     """Skip where a v1 controller is not mounted."""
     mounted = any(controller in hierarchy.controllers for hierarchy in detect().hierarchies)
     return pytest.mark.skipif(not mounted, reason=f"the {controller} controller is not mounted as cgroup v1")
@@ -158,7 +165,7 @@ def test_an_update_of_device_rules_changes_only_what_differs(manager: Manager) -
 
 @needs("memory")
 def test_memory_limits_can_be_raised_and_lowered_in_any_combination(manager: Manager) -> None:
-    """The kernel refuses limit > memory+swap at every moment, so the order of writing depends on the old values."""
+    """The kernel never takes a limit above memory+swap, so the order of writing depends on the old values."""
     for limit, swap in ((64, 64), (128, 256), (32, 48), (256, 256), (16, 512), (16, 16)):
         manager.apply({"memory": {"limit": limit * MIB, "swap": swap * MIB}})
 
@@ -195,7 +202,7 @@ def test_a_limit_below_the_usage_names_the_usage(manager: Manager) -> None:
             "-I",
             "-S",
             "-c",
-            "import sys; sys.stdin.read(1); hoard = bytearray(64 << 20); print(1, flush=True); sys.stdin.read()",
+            HOARDER,
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -52,7 +52,7 @@ def test_the_order_of_hierarchies_does_not_depend_on_the_order_of_mounts() -> No
 
 
 def test_a_hierarchy_that_is_mounted_twice_counts_once() -> None:
-    """Some hosts bind-mount `cpu` and `cpuacct` instead of linking them; joining twice would be wasted work."""
+    """Some hosts bind-mount `cpu` and `cpuacct` instead of linking them; joining twice would be waste."""
     twice = V1 + "44 34 0:37 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
 
     assert parse_mountinfo(twice).hierarchies == V1_HIERARCHIES

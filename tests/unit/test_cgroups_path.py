@@ -40,7 +40,7 @@ def test_a_caller_in_the_root_cgroup_needs_no_special_case(sibling: bool) -> Non
 
 @pytest.mark.parametrize(("own", "expected"), [("/docker/abc", "/id"), ("/docker/abc/inner", "/inner/id")])
 def test_a_relative_path_works_where_only_a_part_of_the_hierarchy_is_visible(own: str, expected: str) -> None:
-    """In a container /proc/self/cgroup counts from the top, and the mount begins at the container's own cgroup."""
+    """In a container /proc/self/cgroup counts from the top, the mount from the container's own cgroup."""
     assert resolve(None, "id", INSIDE, {"cpu": own}, sibling=False) == expected
 
 

@@ -36,16 +36,10 @@ def test_a_rootless_triple_without_slice_lies_in_the_users_slice() -> None:
 @pytest.mark.parametrize(
     "triple",
     [
-        "/a/b",
-        "a",
-        "a:b",
-        "a:b:c:d",
-        "system.slice:p:",
-        "s.scope:p:x",
-        "system.slice:p:a/b",
-        "system.slice:p:a b",
-    ]
-    + ["system.slice:p:a\nb", "system.slice:p:" + "x" * 250, "..slice:p:x", "a.slice:p:-b.slice"],
+        *("/a/b", "a", "a:b", "a:b:c:d", "system.slice:p:", "s.scope:p:x", "system.slice:p:a/b"),
+        *("system.slice:p:a b", "system.slice:p:a\nb", "system.slice:p:" + "x" * 250, "..slice:p:x"),
+        "a.slice:p:-b.slice",
+    ],
 )
 def test_what_is_no_triple_or_no_unit_name_is_refused(triple: str) -> None:
     """systemd would refuse it later with less to say, or make a unit of another name."""
@@ -66,7 +60,7 @@ def test_what_is_no_slice_is_refused(name: str) -> None:
 
 def test_the_systemd_driver_is_refused_and_says_why() -> None:
     """Falling back to cgroupfs silently would leave a cgroup that systemd feels free to remove."""
-    with pytest.raises(Unsupported, match="youki-id.scope") as caught:
+    with pytest.raises(Unsupported, match=r"youki-id\.scope") as caught:
         new(None, container_id="id", driver="systemd")
 
     assert "cgroupfs" in (caught.value.remedy or "")

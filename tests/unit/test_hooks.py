@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -186,7 +187,8 @@ def test_a_hook_past_its_timeout_is_killed_with_all_of_its_group(tmp_path: Path)
     try:
         with pytest.raises(HookError, match=r"ran past its timeout of 0\.2 s: last words"):
             run(sh(f"echo last words >&2; sleep 1000 > {fifo} & wait", timeout=0.2))
-        os.set_blocking(reader, True)
+        ready, _, _ = select.select([reader], [], [], 20)
+        assert ready, "the hook's child still lives"
         assert os.read(reader, 1) == b""
     finally:
         os.close(reader)
@@ -329,3 +331,18 @@ def test_importing_hooks_stays_lean() -> None:
     )
     outcome = hooks.execute(sys.executable, [sys.executable, "-I", "-S", "-c", code], env={}, cwd="/")
     assert outcome.stdout == "[]", outcome.stderr
+
+
+def test_an_interrupted_wait_takes_the_hook_along(tmp_path: Path) -> None:
+    """^C while a hook hangs ends the runtime; the hook must not go on without it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(sh(f"exec > {fifo}; kill -INT $PPID; sleep 1000"))
+        ready, _, _ = select.select([reader], [], [], 20)
+        assert ready, "the hook still lives"
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)

@@ -401,3 +401,21 @@ def test_signals_cannot_be_forwarded_from_another_thread() -> None:
     assert len(caught) == 1
     assert os.listdir("/proc/self/fd") == before
     os.close(pidfd)
+
+
+def test_a_proxy_inside_forwarded_signals_leaves_them_in_place(payload: Start, caller: Call) -> None:
+    """A runtime forwards from before the start until after the end; the proxy takes over in between only."""
+    inner = payload("trap 'echo caught; exit' TERM; echo ready; while :; do read line; done")
+
+    def work() -> None:
+        with terminal.forward_signals(inner.pidfd) as forwarded:
+            terminal.proxy(inner.master, inner.pidfd)
+            os.kill(os.getpid(), signal.SIGTERM)
+            if forwarded.dispatch() != [signal.SIGTERM]:
+                raise RuntimeError
+
+    outer = caller(work)
+    outer.read_until(b"ready")
+    os.kill(outer.pid, signal.SIGTERM)
+    outer.read_until(b"caught")
+    assert outer.wait() == 0

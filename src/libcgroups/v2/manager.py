@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 
 from libcgroups.cgroup import Cgroup, read_file, write_file
-from libcgroups.errors import CgroupError, Unsupported, from_os
+from libcgroups.errors import PERMISSION_ERRNOS, CgroupError, Unsupported, from_os
 from libcgroups.manager import Manager
 
 TYPE_CHECKING = False
@@ -106,10 +106,7 @@ class V2Manager(Manager):
         )
 
     def _refuse_disabled(self, name: str, pointer: str, cause: CgroupError | None) -> Unsupported:
-        """Say why.
-
-        Try once more to enable the controller in the ancestor that lacks it, for the kernel's own answer.
-        """
+        """`cause` is what the kernel said to enabling it, None when the path does not have it at all."""
         return Unsupported(
             f"the {name} controller is not available in {self.cgroup.directory}"
             + (f": {cause.message}" if cause else ": the kernel has none, or keeps it in a v1 hierarchy"),
@@ -175,21 +172,22 @@ def _enable_controllers(cgroup: Cgroup) -> None:
         offered = _words(directory, "cgroup.controllers")
         enabled = _words(directory, "cgroup.subtree_control")
         missing = [name for name in offered if name not in enabled]
-        if missing and not _enable(directory, missing):
+        if missing and _enable(directory, missing) not in (0, *PERMISSION_ERRNOS):
             for name in missing:
                 _enable(directory, [name])
 
 
-def _enable(directory: str, names: list[str]) -> bool:
+def _enable(directory: str, names: list[str]) -> int:
+    """Hand `names` to the children of `directory`; return 0 or the errno."""
     try:
         write_file(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in names))
-    except OSError:  # not swallowed: `apply` repeats it for a controller that somebody asked for
-        return False
-    return True
+    except OSError as error:  # not swallowed: `apply` repeats it for a controller that somebody asked for
+        return error.errno or errno.EIO
+    return 0
 
 
 def _enable_again(cgroup: Cgroup, name: str) -> CgroupError | None:
-    """Return what the kernel says to enabling `name` in the first ancestor that does not hand it down."""
+    """Enable `name` down the path, and return what the kernel says where that fails."""
     for level in range(cgroup.path.count("/"), 0, -1):
         directory = cgroup.ancestor(level)
         if name in _words(directory, "cgroup.subtree_control"):

@@ -17,12 +17,16 @@
 
 int op_set_hostname(struct run *run, const struct set_hostname *op)
 {
-	return sethostname(text(run, op->name), op->name.length) < 0 ? fail(run, errno, "sethostname", text(run, op->name)) : 0;
+	return sethostname(text(run, op->name), op->name.length) < 0
+		       ? fail(run, errno, "sethostname", text(run, op->name))
+		       : 0;
 }
 
 int op_set_domainname(struct run *run, const struct set_domainname *op)
 {
-	return setdomainname(text(run, op->name), op->name.length) < 0 ? fail(run, errno, "setdomainname", text(run, op->name)) : 0;
+	return setdomainname(text(run, op->name), op->name.length) < 0
+		       ? fail(run, errno, "setdomainname", text(run, op->name))
+		       : 0;
 }
 
 int op_write_sysctl(struct run *run, const struct write_sysctl *op)
@@ -97,7 +101,9 @@ int op_set_scheduler(struct run *run, const struct set_scheduler *op)
 
 int op_set_io_priority(struct run *run, const struct set_io_priority *op)
 {
-	return syscall(SYS_ioprio_set, 2 /* IOPRIO_WHO_PGRP */, 0, (int)op->value) < 0 ? fail(run, errno, "ioprio_set", NULL) : 0;
+	return syscall(SYS_ioprio_set, 2 /* IOPRIO_WHO_PGRP */, 0, (int)op->value) < 0
+		       ? fail(run, errno, "ioprio_set", NULL)
+		       : 0;
 }
 
 int op_set_personality(struct run *run, const struct set_personality *op)
@@ -109,5 +115,7 @@ int op_set_memory_policy(struct run *run, const struct set_memory_policy *op)
 {
 	const void *nodes = op->nodes.length > 0 ? text(run, op->nodes) : NULL;
 
-	return syscall(SYS_set_mempolicy, (int)op->mode, nodes, (unsigned long)op->max_node) < 0 ? fail(run, errno, "set_mempolicy", NULL) : 0;
+	return syscall(SYS_set_mempolicy, (int)op->mode, nodes, (unsigned long)op->max_node) < 0
+		       ? fail(run, errno, "set_mempolicy", NULL)
+		       : 0;
 }

@@ -37,7 +37,8 @@ static int open_multiplexor(struct run *run)
 		return fail(run, -handle, "open", path);
 	if (fstat(handle, &status) < 0)
 		return fail(run, errno, "stat", path);
-	if (verify_filesystem(handle, DEVPTS_SUPER_MAGIC_) < 0 || verify_device(handle, 5, 2) < 0 || status.st_ino != DEVPTS_PTMX_INODE)
+	if (verify_filesystem(handle, DEVPTS_SUPER_MAGIC_) < 0 || verify_device(handle, 5, 2) < 0 ||
+	    status.st_ino != DEVPTS_PTMX_INODE)
 		return fail(run, ENODEV, "stat", "/dev/pts/ptmx is not the multiplexor of a devpts");
 	fd = reopen(run, handle, O_RDWR | O_NOCTTY);
 	return fd < 0 ? fail(run, -fd, "open", path) : fd;
@@ -148,7 +149,8 @@ int op_chown_stdio(struct run *run, const struct chown_stdio *op)
 			continue;
 		if (!S_ISCHR(status.st_mode) && !S_ISFIFO(status.st_mode))
 			continue;
-		if (fchown(fd, (uid_t)op->uid, (gid_t)op->gid) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
+		if (fchown(fd, (uid_t)op->uid, (gid_t)op->gid) < 0 && errno != EPERM && errno != EINVAL &&
+		    errno != EROFS)
 			return fail(run, errno, "fchown", "stdio");
 	}
 	return 0;

@@ -56,7 +56,8 @@ int op_set_credentials(struct run *run, const struct set_credentials *op)
 		return fail(run, EINVAL, "setgroups", NULL);
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return fail(run, errno, "prctl", "PR_SET_KEEPCAPS");
-	if (op->set_groups != GROUPS_KEEP && setgroups(count, groups) < 0 && !(op->set_groups == GROUPS_IF_PERMITTED && errno == EPERM))
+	if (op->set_groups != GROUPS_KEEP && setgroups(count, groups) < 0 &&
+	    !(op->set_groups == GROUPS_IF_PERMITTED && errno == EPERM))
 		return fail(run, errno, "setgroups", NULL);
 	if (become(run, (uid_t)op->uid, (gid_t)op->gid) < 0)
 		return -1;
@@ -70,7 +71,8 @@ static int raise_ambient(struct run *run, uint64_t ambient)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && ambient != 0)
 		return fail(run, errno, "prctl", "PR_CAP_AMBIENT_CLEAR_ALL");
 	for (int capability = 0; capability <= LAST_CAPABILITY; capability++)
-		if (ambient & UINT64_C(1) << capability && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+		if (ambient & UINT64_C(1) << capability &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
 			return fail(run, errno, "prctl", "PR_CAP_AMBIENT_RAISE");
 	return 0;
 }

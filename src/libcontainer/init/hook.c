@@ -113,7 +113,8 @@ static int fail_hook(struct run *run, const struct run_hook *op, int status, str
 		snprintf(how, sizeof(how), "was ended by signal %d", WTERMSIG(status));
 	else
 		snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-	snprintf(run->failure.detail, sizeof(run->failure.detail), "%s %s%s%s", text(run, op->path), how, tail->used ? ": " : "", tail->data);
+	snprintf(run->failure.detail, sizeof(run->failure.detail), "%s %s%s%s", text(run, op->path), how,
+		 tail->used ? ": " : "", tail->data);
 	return fail(run, status == -ETIMEDOUT ? ETIMEDOUT : 0, "hook", run->failure.detail);
 }
 

@@ -75,7 +75,9 @@ static int receive_plan(struct run *run)
 	} control;
 	uint32_t greeting;
 	struct iovec data = { &greeting, sizeof(greeting) };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control)
+	};
 	int fds[MAX_DESCRIPTORS + 1], count, error;
 	ssize_t size;
 
@@ -150,7 +152,8 @@ int main(int argc, char **argv)
 	close_inherited(run.channel);
 	error = receive_plan(&run);
 	if (error < 0) {
-		fail(&run, -error, "plan", error == -EPROTO ? "the runtime and its init are of different versions" : "not a plan");
+		fail(&run, -error, "plan",
+		     error == -EPROTO ? "the runtime and its init are of different versions" : "not a plan");
 		report_failure(&run);
 		return 1;
 	}

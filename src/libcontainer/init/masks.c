@@ -66,7 +66,8 @@ static int clone_empty_directory(struct run *run)
 	if (run->mask_fd >= 0)
 		return sys_open_tree(run->mask_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
 	fs_fd = sys_fsopen("tmpfs");
-	if (fs_fd < 0 || sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_blocks", "1") < 0 || sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_inodes", "1") < 0 ||
+	if (fs_fd < 0 || sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_blocks", "1") < 0 ||
+	    sys_fsconfig(fs_fd, FSCONFIG_STRING, "nr_inodes", "1") < 0 ||
 	    sys_fsconfig(fs_fd, FSCONFIG_CREATE, NULL, NULL) < 0)
 		return -1;
 	return sys_fsmount(fs_fd, ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
@@ -77,7 +78,8 @@ static int mask_directory(struct run *run, int target, const char *path)
 	int tree = clone_empty_directory(run), error;
 
 	if (tree < 0 && errno == ENOSYS) {
-		error = mount_through_procfs(run, "tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1");
+		error = mount_through_procfs(run, "tmpfs", target, "tmpfs",
+					     MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1");
 		return error < 0 ? fail(run, -error, "mount", path) : 0;
 	}
 	if (tree < 0)

@@ -117,7 +117,8 @@ int op_set_mount_attributes(struct run *run, const struct set_mount_attributes *
 
 	if (op->userns >= 0)
 		attributes.userns_fd = (uint64_t)run->fds[op->userns];
-	if (sys_mount_setattr(run->slots[op->slot], AT_EMPTY_PATH | (op->recursive ? AT_RECURSIVE : 0), &attributes) < 0)
+	if (sys_mount_setattr(run->slots[op->slot], AT_EMPTY_PATH | (op->recursive ? AT_RECURSIVE : 0), &attributes) <
+	    0)
 		return fail(run, errno, "mount_setattr", NULL);
 	return 0;
 }
@@ -184,7 +185,8 @@ int op_copy_up(struct run *run, const struct copy_up *op)
 }
 
 /* mount(2) with descriptors in place of paths: relative names below the trusted procfs, whatever /proc is now. */
-int mount_through_procfs(struct run *run, const char *source, int target, const char *fstype, unsigned long flags, const char *data)
+int mount_through_procfs(struct run *run, const char *source, int target, const char *fstype, unsigned long flags,
+			 const char *data)
 {
 	char name[32], path[128];
 	_cleanup_close_ int previous = open(".", O_PATH | O_CLOEXEC);
@@ -225,7 +227,8 @@ int op_mount(struct run *run, const struct mount *op)
 
 	if (target < 0)
 		return fail(run, -target, "open", path);
-	error = mount_through_procfs(run, source, target, text(run, op->fstype), (unsigned long)op->flags, text(run, op->data));
+	error = mount_through_procfs(run, source, target, text(run, op->fstype), (unsigned long)op->flags,
+				     text(run, op->data));
 	if (error < 0)
 		return fail(run, -error, "mount", path);
 	mounted = open_in_root(run->rootfs_fd, path, O_PATH);
@@ -240,9 +243,8 @@ static unsigned long current_flags(int fd)
 	static const struct {
 		unsigned long shown, flag;
 	} names[] = {
-		{ ST_RDONLY, MS_RDONLY },   { ST_NOSUID, MS_NOSUID },       { 4 /* ST_NODEV */, MS_NODEV },
-		{ 8, MS_NOEXEC },           { 1024, MS_NOATIME },           { 2048, MS_NODIRATIME },
-		{ 4096, MS_RELATIME },
+		{ ST_RDONLY, MS_RDONLY }, { ST_NOSUID, MS_NOSUID }, { 4 /* ST_NODEV */, MS_NODEV }, { 8, MS_NOEXEC },
+		{ 1024, MS_NOATIME },     { 2048, MS_NODIRATIME },  { 4096, MS_RELATIME },
 	};
 	struct statvfs status;
 	unsigned long flags = 0;

@@ -4,7 +4,8 @@
 
 #include "operations.h"
 
-int mount_through_procfs(struct run *run, const char *source, int target, const char *fstype, unsigned long flags, const char *data);
+int mount_through_procfs(struct run *run, const char *source, int target, const char *fstype, unsigned long flags,
+			 const char *data);
 int bind_through_procfs(struct run *run, int source, int target, unsigned long flags);
 int remount_through_procfs(struct run *run, int fd, unsigned long set, unsigned long clear);
 

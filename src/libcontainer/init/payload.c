@@ -144,7 +144,8 @@ static void end_by_signal(int signal)
  * ignores SIGTERM would surprise everyone: pid_namespaces(7).  execve resets the handlers. */
 static void make_signals_end_us(void)
 {
-	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR };
+	static const int signals[] = { SIGHUP,  SIGINT,    SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+				       SIGALRM, SIGVTALRM, SIGPROF, SIGIO,   SIGPWR };
 	struct sigaction action = { .sa_handler = end_by_signal };
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -238,7 +239,8 @@ static const char *describe_format(const char *path, char *buffer, size_t size)
 	if (fd < 0 || read(fd, head, sizeof(head)) != sizeof(head) || memcmp(head, "\177ELF", 4) != 0)
 		snprintf(buffer, size, "%s: neither an ELF program nor a script with an interpreter line", path);
 	else
-		snprintf(buffer, size, "%s: an ELF program for machine %u", path, head[5] == 2 ? head[18] << 8 | head[19] : head[19] << 8 | head[18]);
+		snprintf(buffer, size, "%s: an ELF program for machine %u", path,
+			 head[5] == 2 ? head[18] << 8 | head[19] : head[19] << 8 | head[18]);
 	return buffer;
 }
 
@@ -253,12 +255,14 @@ int op_exec(struct run *run, const struct exec *op)
 		find_home(run, (uint32_t)op->uid, home, sizeof(home));
 		environment[op->env.count] = home;
 	}
-	(void)send_report(run->channel, &started, -1); /* whoever started us may have gone: that does not stop the payload */
+	(void)send_report(run->channel, &started,
+			  -1); /* whoever started us may have gone: that does not stop the payload */
 	close_from((int)op->close_from, run->channel);
 	run->proc_fd = run->rootfs_fd = run->mask_fd = -1;
 	execve(run->executable, arguments, environment);
 	error = errno;
 	if (error == ENOEXEC)
-		return fail(run, error, "execve", describe_format(run->executable, run->failure.detail, sizeof(run->failure.detail)));
+		return fail(run, error, "execve",
+			    describe_format(run->executable, run->failure.detail, sizeof(run->failure.detail)));
 	return fail(run, error, "execve", run->executable);
 }

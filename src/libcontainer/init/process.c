@@ -26,7 +26,8 @@
 #define CLONE_INTO_CGROUP_ UINT64_C(0x200000000)
 
 struct clone3_arguments {
-	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
+		cgroup;
 };
 
 int op_join_namespace(struct run *run, const struct join_namespace *op)
@@ -56,7 +57,8 @@ int op_sync(struct run *run, const struct sync *op)
 
 int op_become_root(struct run *run, const struct become_root *op)
 {
-	if (op->groups != GROUPS_KEEP && setgroups(0, NULL) < 0 && !(op->groups == GROUPS_IF_PERMITTED && errno == EPERM))
+	if (op->groups != GROUPS_KEEP && setgroups(0, NULL) < 0 &&
+	    !(op->groups == GROUPS_IF_PERMITTED && errno == EPERM))
 		return fail(run, errno, "setgroups", NULL);
 	if (setresgid(0, 0, 0) < 0)
 		return fail(run, errno, "setresgid", NULL);
@@ -146,7 +148,8 @@ static void allow_user_search(long keyring)
 		field = field ? field + 1 : NULL;
 	}
 	if (field != NULL)
-		(void)syscall(SYS_keyctl, 5 /* KEYCTL_SETPERM */, keyring, strtoul(field, NULL, 16) | user_search, 0, 0);
+		(void)syscall(SYS_keyctl, 5 /* KEYCTL_SETPERM */, keyring, strtoul(field, NULL, 16) | user_search, 0,
+			      0);
 }
 
 int op_join_keyring(struct run *run, const struct join_keyring *op)

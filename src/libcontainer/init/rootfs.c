@@ -103,7 +103,8 @@ int op_make_device(struct run *run, const struct make_device *op)
 		return fail(run, errno, "mknod", path);
 	if (made < 0 && check_node(run, parent, name, op) < 0)
 		return -1;
-	if ((op->uid || op->gid || made < 0) && fchownat(parent, name, (uid_t)op->uid, (gid_t)op->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((op->uid || op->gid || made < 0) &&
+	    fchownat(parent, name, (uid_t)op->uid, (gid_t)op->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(run, errno, "chown", path);
 	if (made < 0 && fchmodat(parent, name, mode & 07777, 0) < 0)
 		return fail(run, errno, "chmod", path);

@@ -1,15 +1,14 @@
 """The life of a container's first process, from the spawn of init to the payload, in order.
 
-This order is the security policy; nothing sorts it afterwards. Each concern has its own module, imported here only when the spec asks for
-it. On the hot path.
+This order is the security policy; nothing sorts it afterwards. Each concern has its own module, imported here
+only when the spec asks for it. On the hot path.
 
-    stage one      host's namespaces: what needs the host's identity or comes before the new namespaces
-    clone          the new namespaces
-    file system    the host's tree is still reachable: nothing of the image runs, every name is looked up below the rootfs
-    change root    from here on the host's tree is gone
-    attributes     names, labels, sysctls before /proc/sys becomes read-only; masks after them
-    user           identity and capabilities; from here on no step may need a privilege
-    gate           the runtime records the state, then `start` is awaited
+    stage one      host's namespaces: what needs the host's identity or comes before the new namespaces clone
+    the new namespaces file system    the host's tree is still reachable: nothing of the image runs, every
+    name is looked up below the rootfs change root    from here on the host's tree is gone attributes
+    names, labels, sysctls before /proc/sys becomes read-only; masks after them user           identity and
+    capabilities; from here on no step may need a privilege gate           the runtime records the state, then
+    `start` is awaited
 """
 
 from __future__ import annotations
@@ -80,7 +79,10 @@ def _file_system(context: Context) -> Iterator[Op]:
 
 
 def _propagation(context: Context, rootfs: bytes) -> Iterator[Op]:
-    """Yield what keeps the container's mounts off the host; by default the host's still reach the container."""
+    """Yield what keeps the container's mounts off the host.
+
+    By default the host's still reach the container.
+    """
     name = context.linux.get("rootfsPropagation") or "rslave"
     pointer = "/linux/rootfsPropagation"
     flags = mounts.PROPAGATION[name] | mounts.MS_REC
@@ -191,7 +193,10 @@ def _user(context: Context) -> Iterator[Op]:
 
 
 def _groups(context: Context, user: dict[str, Any]) -> dict[str, Any]:
-    """Return the supplementary groups: exactly the listed ones, so that the caller's never leak in (config.md "user")."""
+    """Return the supplementary groups.
+
+    Exactly the listed ones, so that the caller's never leak in (config.md "user").
+    """
     groups = user.get("additionalGids") or []
     rule = namespaces.groups_rule(context)
     if groups and rule != do.GROUPS_SET:
@@ -234,7 +239,9 @@ def _hooks(context: Context, kind: str, status: str, env: list[bytes] | None = N
 
 
 def tail_of_plan(spec: dict[str, Any], host: Host, options: Options) -> list[Op]:
-    """Return the operations that follow AwaitStart, to name one that failed after `start` in another process than the creator's."""
+    """Return the operations that follow AwaitStart, to name one that failed after `start` in another process
+    than the creator's.
+    """
     ops = list(_gate(Context(spec, host, options)))
     position = next(index for index, op in enumerate(ops) if isinstance(op, do.AwaitStart))
     return ops[position + 1 :]

@@ -1,4 +1,5 @@
-"""What the compilers of the single concerns share: the spec, the host, the options, and the descriptors that a plan needs.
+"""What the compilers of the single concerns share: the spec, the host, the options, and the descriptors that
+a plan needs.
 
 On the hot path: imports nothing heavy.
 """
@@ -29,10 +30,12 @@ NAMESPACES = {
 class Options:
     """What the caller decides and config.json does not say. Keyword arguments set the attributes.
 
-    `container_id`, `bundle` and `rootfs` (absolute, resolved) name the container. `no_pivot` moves the root instead of pivot_root(2).
-    `no_new_keyring` keeps the caller's session keyring. `as_sibling` leaves init to the nearest subreaper instead of the runtime.
-    `preserve_fds` descriptors from 3 on reach the payload; `listen_fds` of them by the LISTEN_FDS protocol (sd_listen_fds(3)).
-    `cgroup_mode` is the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups (libcgroups.cgroup.Cgroup).
+    `container_id`, `bundle` and `rootfs` (absolute, resolved) name the container. `no_pivot` moves the root
+    instead of pivot_root(2). `no_new_keyring` keeps the caller's session keyring. `as_sibling` leaves init to
+    the nearest subreaper instead of the runtime. `preserve_fds` descriptors from 3 on reach the payload;
+    `listen_fds` of them by the LISTEN_FDS protocol (sd_listen_fds(3)). `cgroup_mode` is the host's
+    arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
+    (libcgroups.cgroup.Cgroup).
     """
 
     container_id = "container"
@@ -54,10 +57,11 @@ class Options:
 
 
 class Descriptor:
-    """A file descriptor that accompanies the plan: `kind` says how the runtime gets it, `detail` of what, `pointer` for whom.
+    """A file descriptor that accompanies the plan: `kind` says how the runtime gets it, `detail` of what,
+    `pointer` for whom.
 
-    Kinds: "listener" (the start socket), "namespace" (detail: path, CLONE_NEW flag), "mapping" (detail: uid and gid mappings, of which
-    a user namespace is made for an idmapped mount).
+    Kinds: "listener" (the start socket), "namespace" (detail: path, CLONE_NEW flag), "mapping" (detail: uid
+    and gid mappings, of which a user namespace is made for an idmapped mount).
     """
 
     __slots__ = ("detail", "kind", "pointer")
@@ -88,7 +92,10 @@ class Plan:
 
 
 class Context:
-    """One container to be compiled: `spec` is checked OCI data, `namespaces` maps each listed type to its path or None for a new one."""
+    """One container to be compiled.
+
+    `spec` is checked OCI data, `namespaces` maps each listed type to its path or None for a new one.
+    """
 
     def __init__(self, spec: dict[str, Any], host: Host, options: Options) -> None:
         self.spec = spec

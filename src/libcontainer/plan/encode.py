@@ -10,9 +10,10 @@ A plan is little-endian 64-bit words followed by string bytes:
     then        the tables of the `Texts` operands
     then        the bytes of all strings, each followed by NUL
 
-An integer, descriptor or slot is its word. A string is its offset | length << 32, a list the offset of its table | count << 32, a table
-entry again a string. Offsets count bytes from the start. init checks every one of them before it carries out the first step
-(init/wire.c), since a length believed is a length exploited (CVE-2021-43784).
+An integer, descriptor or slot is its word. A string is its offset | length << 32, a list the offset of its
+table | count << 32, a table entry again a string. Offsets count bytes from the start. init checks every one
+of them before it carries out the first step (init/wire.c), since a length believed is a length exploited
+(CVE-2021-43784).
 
 On the hot path: imports nothing heavy.
 """
@@ -65,7 +66,14 @@ def encode(ops: Sequence[operations.Op], descriptors: int) -> bytes:
     Raises ValueError for a NUL in a Text operand, an integer beyond 64 bits, or a plan of more than 16 MiB.
     """
     record_words = sum([1 + len(op.KINDS) for op in ops])
-    table_words = sum([len(value) for op in ops for value, kind in zip(op.operands, op.KINDS, strict=True) if kind == "Texts"])
+    table_words = sum(
+        [
+            len(value)
+            for op in ops
+            for value, kind in zip(op.operands, op.KINDS, strict=True)
+            if kind == "Texts"
+        ]
+    )
     table_offset = 8 * (HEADER_WORDS + record_words)
     writer = _Writer(table_offset, table_offset + 8 * table_words)
     words = writer.words
@@ -81,7 +89,12 @@ def encode(ops: Sequence[operations.Op], descriptors: int) -> bytes:
     if writer.string_offset > MAX_SIZE:
         raise ValueError(f"the plan takes {writer.string_offset} bytes, more than {MAX_SIZE}")
     total_words = HEADER_WORDS + record_words + table_words
-    head = (MAGIC, operations.BUILD_ID, len(ops) | descriptors << 32, total_words | writer.string_offset << 32)
+    head = (
+        MAGIC,
+        operations.BUILD_ID,
+        len(ops) | descriptors << 32,
+        total_words | writer.string_offset << 32,
+    )
     body = pack(f"<{total_words}Q", *head, *words, *writer.tables)
     return body + b"\0".join(writer.strings) + b"\0" if writer.strings else body
 
@@ -99,7 +112,10 @@ def _integer(op: operations.Op, value: int) -> int:
 
 
 def decode(data: bytes) -> list[operations.Op]:
-    """Return the operations of a wire form (their pointers are not part of it and come back empty). For tests and tools."""
+    """Return the operations of a wire form (their pointers are not part of it and come back empty).
+
+    For tests and tools.
+    """
     magic, build_id, counts, _sizes = unpack_from(f"<{HEADER_WORDS}Q", data)
     if magic != MAGIC or build_id != operations.BUILD_ID:
         raise ValueError("not a plan of this version")
@@ -109,7 +125,9 @@ def decode(data: bytes) -> list[operations.Op]:
         (record,) = unpack_from("<Q", data, offset)
         kind = operations.OPERATIONS[record & 0xFFFF]
         cells = unpack_from(f"<{len(kind.FIELDS)}Q", data, offset + 8)
-        operands = {name: _value(data, cell, k) for name, cell, k in zip(kind.FIELDS, cells, kind.KINDS, strict=True)}
+        operands = {
+            name: _value(data, cell, k) for name, cell, k in zip(kind.FIELDS, cells, kind.KINDS, strict=True)
+        }
         ops.append(kind(pointer="", **operands))
         offset += 8 * (1 + len(cells))
     return ops

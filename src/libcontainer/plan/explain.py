@@ -1,4 +1,7 @@
-"""A plan in words: one line an operation, with the place in config.json that asked for it. What `youki explain` prints."""
+"""A plan in words: one line an operation, with the place in config.json that asked for it.
+
+What `youki explain` prints.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,31 @@ FLAG_NAMES = {
     "Remount.clear": "mount flag",
     "ChangePropagation.flags": "mount flag",
 }
-SYNC_POINTS = {do.SYNC_MAPS: "id maps", do.SYNC_HOOKS: "runtime hooks and devices", do.SYNC_READY: "limits and state"}
-KINDS = {do.LIKE_SOURCE: "like source", do.DIRECTORY: "directory", do.REAL_DIRECTORY: "real directory", do.ON_PROCFS: "on procfs"}
+SYNC_POINTS = {
+    do.SYNC_MAPS: "id maps",
+    do.SYNC_HOOKS: "runtime hooks and devices",
+    do.SYNC_READY: "limits and state",
+}
+KINDS = {
+    do.LIKE_SOURCE: "like source",
+    do.DIRECTORY: "directory",
+    do.REAL_DIRECTORY: "real directory",
+    do.ON_PROCFS: "on procfs",
+}
 
 
 def explain(
-    bundle: str, *, config: str | None = None, no_pivot: bool = False, no_new_keyring: bool = False, host: Host | None = None
+    bundle: str,
+    *,
+    config: str | None = None,
+    no_pivot: bool = False,
+    no_new_keyring: bool = False,
+    host: Host | None = None,
 ) -> list[str]:
-    """Return the plan of the bundle as lines; nothing is made. Raises InvalidConfig and Unsupported as `create` would."""
+    """Return the plan of the bundle as lines.
+
+    Nothing is made. Raises InvalidConfig and Unsupported as `create` would.
+    """
     from libcontainer.spec.check import warnings
 
     spec, _ = load(bundle, config)

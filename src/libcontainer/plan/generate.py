@@ -1,6 +1,7 @@
 """Write what follows from plan/operations.py: init/operations.h, docs/reference/operations.md and BUILD_ID.
 
-`python -m libcontainer.plan.generate` writes, `--check` fails when a file is stale. A build tool, never imported at run time.
+`python -m libcontainer.plan.generate` writes, `--check` fails when a file is stale. A build tool, never
+imported at run time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ HEADER = HERE.parent / "init" / "operations.h"
 MANUAL = HERE.parents[2] / "docs" / "reference" / "operations.md"
 
 KINDS = {"Int": "i", "Text": "t", "Blob": "b", "Texts": "l", "Fd": "f", "Slot": "s"}
-C_TYPES = {"Int": "int64_t", "Text": "struct text", "Blob": "struct text", "Texts": "struct texts", "Fd": "int64_t", "Slot": "int64_t"}
+C_TYPES = {
+    "Int": "int64_t",
+    "Text": "struct text",
+    "Blob": "struct text",
+    "Texts": "struct texts",
+    "Fd": "int64_t",
+    "Slot": "int64_t",
+}
 
 
 def snake(name: str) -> str:
@@ -57,14 +65,22 @@ def header() -> str:
         name = snake(op.__name__)
         lines += ["", f"#define OP_{name.upper()} {code}"]
         lines += [f"struct {name} {{"]
-        lines += [f"\t{C_TYPES[kind]} {field};" for field, kind in zip(op.FIELDS, op.KINDS, strict=True)] or ["\tint64_t unused;"]
+        lines += [f"\t{C_TYPES[kind]} {field};" for field, kind in zip(op.FIELDS, op.KINDS, strict=True)] or [
+            "\tint64_t unused;"
+        ]
         lines += ["};", f"int op_{name}(struct run *run, const struct {name} *op);"]
     lines += ["", "static const struct layout layouts[] = {"]
     lines += [
         f'\t[{code}] = {{ "{op.__name__}", "{"".join(KINDS[kind] for kind in op.KINDS)}" }},'
         for code, op in sorted(OPERATIONS.items())
     ]
-    lines += ["};", "", "static inline int dispatch(struct run *run, unsigned code, const void *operands)", "{", "\tswitch (code) {"]
+    lines += [
+        "};",
+        "",
+        "static inline int dispatch(struct run *run, unsigned code, const void *operands)",
+        "{",
+        "\tswitch (code) {",
+    ]
     for op in (op for _, op in sorted(OPERATIONS.items())):
         name = snake(op.__name__)
         lines += [f"\tcase OP_{name.upper()}:", f"\t\treturn op_{name}(run, operands);"]
@@ -74,16 +90,28 @@ def header() -> str:
 
 def manual() -> str:
     """Render docs/reference/operations.md."""
-    lines = ["# Operations", "", "What init can do. Generated from `libcontainer/plan/operations.py`; `youki explain` prints these names.", ""]
+    lines = [
+        "# Operations",
+        "",
+        "What init can do. Generated from `libcontainer/plan/operations.py`; `youki explain` prints these names.",
+        "",
+    ]
     lines += ["| code | operation | operands | what it does |", "|---|---|---|---|"]
     for code, op in sorted(OPERATIONS.items()):
-        lines.append(f"| {code} | `{op.__name__}` | {', '.join(op.FIELDS) or '–'} | {first_sentence(op).replace('|', '¦')} |")
+        lines.append(
+            f"| {code} | `{op.__name__}` | {', '.join(op.FIELDS) or '–'} | {first_sentence(op).replace('|', '¦')} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def source() -> str:
     """Return operations.py with the current BUILD_ID."""
-    return re.sub(r"^BUILD_ID = 0x[0-9a-f]+$", f"BUILD_ID = 0x{build_id():014X}", SOURCE.read_text(), flags=re.MULTILINE | re.IGNORECASE)
+    return re.sub(
+        r"^BUILD_ID = 0x[0-9a-f]+$",
+        f"BUILD_ID = 0x{build_id():014X}",
+        SOURCE.read_text(),
+        flags=re.MULTILINE | re.IGNORECASE,
+    )
 
 
 def main() -> int:

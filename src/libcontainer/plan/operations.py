@@ -1,11 +1,13 @@
 """The operations: everything that init can do, one immutable record each.
 
-An operation names its operands and the JSON pointer of the place in config.json that asked for it. It never executes itself:
-`init` does (src/libcontainer/init/). This file is the only source of the boundary between Python and C: `plan/generate.py` writes
-init/operations.h and docs/reference/operations.md from it, and `BUILD_ID` is a digest of it, compared by both sides.
+An operation names its operands and the JSON pointer of the place in config.json that asked for it. It never
+executes itself: `init` does (src/libcontainer/init/). This file is the only source of the boundary between
+Python and C: `plan/generate.py` writes init/operations.h and docs/reference/operations.md from it, and
+`BUILD_ID` is a digest of it, compared by both sides.
 
-Operand kinds: `Int` (64 bits, two's complement), `Text` (bytes without NUL), `Blob` (any bytes), `Texts` (a list of Text),
-`Fd` (the index of a descriptor that accompanies the plan, or NO_FD), `Slot` (a place in init that holds a descriptor between operations).
+Operand kinds: `Int` (64 bits, two's complement), `Text` (bytes without NUL), `Blob` (any bytes), `Texts` (a
+list of Text), `Fd` (the index of a descriptor that accompanies the plan, or NO_FD), `Slot` (a place in init
+that holds a descriptor between operations).
 
 On the hot path: imports nothing heavy.
 """
@@ -36,32 +38,39 @@ OPERATIONS: dict[int, type[Op]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class Op:
-    """One step of a plan. Subclasses declare their operands as annotations; a class attribute gives a default."""
+class _Record:
+    """An immutable value whose fields are its class's annotations.
+
+    What dataclasses do, without their import.
+    """
 
     if TYPE_CHECKING:
         CODE: ClassVar[int]
         FIELDS: ClassVar[tuple[str, ...]]
         KINDS: ClassVar[tuple[str, ...]]
         DEFAULTS: ClassVar[dict[str, Any]]
+        NAMES: ClassVar[frozenset[str]]
         operands: ClassVar[tuple[Any, ...]]
         pointer: str
     else:
         __slots__ = ("operands", "pointer")
 
-    def __init_subclass__(cls, code: int) -> None:
+    def __init_subclass__(cls, code: int = 0) -> None:
+        if code == 0:
+            return
         fields = cls.__dict__.get("__annotations__", {})
         cls.CODE, cls.FIELDS, cls.KINDS = code, tuple(fields), tuple(fields.values())
+        cls.NAMES = frozenset(fields)
         cls.DEFAULTS = {name: cls.__dict__[name] for name in fields if name in cls.__dict__}
         for name in cls.DEFAULTS:
             delattr(cls, name)
-        OPERATIONS[code] = cls
+        OPERATIONS[code] = cls  # type: ignore[assignment]  # only subclasses of Op have a code
 
     if not TYPE_CHECKING:
 
         def __init__(self, *, pointer, **operands):
-            values = {**self.DEFAULTS, **operands}
-            if len(values) != len(self.FIELDS):
+            values = {**self.DEFAULTS, **operands} if self.DEFAULTS else operands
+            if values.keys() != self.NAMES:
                 raise TypeError(f"{type(self).__name__} takes {self.FIELDS}, not {tuple(operands)}")
             object.__setattr__(self, "pointer", pointer)
             object.__setattr__(self, "operands", tuple([values[name] for name in self.FIELDS]))
@@ -77,7 +86,11 @@ class Op:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in zip(self.FIELDS, self.operands, strict=True))
-        return f"{type(self).__name__}({self.pointer!r}, {shown})" if shown else f"{type(self).__name__}({self.pointer!r})"
+        return (
+            f"{type(self).__name__}({self.pointer!r}, {shown})"
+            if shown
+            else f"{type(self).__name__}({self.pointer!r})"
+        )
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and (self.pointer, self.operands) == (other.pointer, other.operands)  # type: ignore[attr-defined]
@@ -86,7 +99,20 @@ class Op:
         return hash((self.CODE, self.pointer))
 
 
-# --- namespaces and processes ------------------------------------------------------------------------------------------
+class Op(_Record):
+    """One step of a plan. Subclasses declare their operands as annotations.
+
+    A class attribute gives a default.
+    """
+
+    if TYPE_CHECKING:
+        pointer: str
+    else:
+        __slots__ = ()
+
+
+# --- namespaces and processes
+# ------------------------------------------------------------------------------------------
 
 
 class JoinNamespace(Op, code=1):
@@ -103,23 +129,30 @@ class Unshare(Op, code=2):
 
 
 class Sync(Op, code=3):
-    """Tell the runtime that `point` is reached and wait until it says to go on. A closed channel ends init."""
+    """Tell the runtime that `point` is reached and wait until it says to go on.
+
+    A closed channel ends init.
+    """
 
     point: Int
 
 
 class BecomeRoot(Op, code=4):
-    """Become uid 0 and gid 0 of the user namespace and drop the caller's supplementary groups as `groups` says.
+    """Become uid 0 and gid 0 of the user namespace and drop the caller's supplementary groups as `groups`
+    says.
 
-    Done right after the mapping exists, so that no privileged credential of the host lingers in it (CVE-2015-8709).
-    `groups` is GROUPS_KEEP, GROUPS_SET, or GROUPS_IF_PERMITTED, which tolerates EPERM.
+    Done right after the mapping exists, so that no privileged credential of the host lingers in it
+    (CVE-2015-8709). `groups` is GROUPS_KEEP, GROUPS_SET, or GROUPS_IF_PERMITTED, which tolerates EPERM.
     """
 
     groups: Int
 
 
 class SetTimeOffsets(Op, code=5):
-    """Write `offsets` to /proc/self/timens_offsets, before the first process enters the time namespace. time_namespaces(7)."""
+    """Write `offsets` to /proc/self/timens_offsets, before the first process enters the time namespace.
+
+    time_namespaces(7).
+    """
 
     offsets: Text
 
@@ -131,16 +164,21 @@ class SetOomScoreAdj(Op, code=6):
 
 
 class SetDumpable(Op, code=7):
-    """Set whether other processes may trace init and read its /proc files. PR_SET_DUMPABLE(2const), CVE-2016-9962."""
+    """Set whether other processes may trace init and read its /proc files.
+
+    PR_SET_DUMPABLE(2const), CVE-2016-9962.
+    """
 
     value: Int
 
 
 class Clone(Op, code=8):
-    """Create the process that carries out the rest of the plan; the spawned one reports its pid and exits. clone3(2).
+    """Create the process that carries out the rest of the plan; the spawned one reports its pid and exits.
+    clone3(2).
 
-    `flags` are namespaces to make on the way. `cgroup` is a cgroup2 directory to start in, or NO_FD. With `parent` 1 the new process
-    becomes a child of the runtime itself (CLONE_PARENT), so that the runtime can wait for it.
+    `flags` are namespaces to make on the way. `cgroup` is a cgroup2 directory to start in, or NO_FD. With
+    `parent` 1 the new process becomes a child of the runtime itself (CLONE_PARENT), so that the runtime can
+    wait for it.
     """
 
     flags: Int
@@ -149,7 +187,10 @@ class Clone(Op, code=8):
 
 
 class NewSession(Op, code=9):
-    """Start a new session without a controlling terminal: nothing can be typed into the caller's (CVE-2017-5226). setsid(2)."""
+    """Start a new session without a controlling terminal.
+
+    Nothing can be typed into the caller's (CVE-2017-5226). setsid(2).
+    """
 
 
 class JoinKeyring(Op, code=10):
@@ -166,7 +207,8 @@ class OpenNetlink(Op, code=12):
     """Give the runtime a NETLINK_ROUTE socket of the container's network namespace. rtnetlink(7)."""
 
 
-# --- the root file system and mounts -----------------------------------------------------------------------------------
+# --- the root file system and mounts
+# -----------------------------------------------------------------------------------
 
 
 class SetPropagation(Op, code=20):
@@ -177,13 +219,19 @@ class SetPropagation(Op, code=20):
 
 
 class MakeParentPrivate(Op, code=21):
-    """Make the mount that `path` lies on private: pivot_root(2) refuses a shared one, and nothing must propagate to the host."""
+    """Make the mount that `path` lies on private.
+
+    Pivot_root(2) refuses a shared one, and nothing must propagate to the host.
+    """
 
     path: Text
 
 
 class OpenRootfs(Op, code=22):
-    """Take the directory at `path` as the root file system. With `bind` 1 it is first mounted on itself, as pivot_root(2) requires."""
+    """Take the directory at `path` as the root file system.
+
+    With `bind` 1 it is first mounted on itself, as pivot_root(2) requires.
+    """
 
     path: Text
     bind: Int
@@ -211,7 +259,10 @@ class NewMount(Op, code=24):
 
 
 class SetMountAttributes(Op, code=25):
-    """Change the attributes or propagation of the mount in `slot`. mount_setattr(2); `userns` is the mapping of an idmapped mount."""
+    """Change the attributes or propagation of the mount in `slot`.
+
+    mount_setattr(2); `userns` is the mapping of an idmapped mount.
+    """
 
     slot: Slot
     set: Int = 0
@@ -222,10 +273,12 @@ class SetMountAttributes(Op, code=25):
 
 
 class AttachMount(Op, code=26):
-    """Attach the mount in `slot` at `target`, looked up (and made, if missing) below the rootfs. move_mount(2), CVE-2021-30465.
+    """Attach the mount in `slot` at `target`, looked up (and made, if missing) below the rootfs.
+    move_mount(2), CVE-2021-30465.
 
-    `kind`: LIKE_SOURCE makes a file or a directory as the source is one, REAL_DIRECTORY refuses symbolic links (CVE-2019-19921),
-    ON_PROCFS is LIKE_SOURCE for the few files of /proc that may be replaced: nothing else is attached on a procfs (CVE-2019-16884).
+    `kind`: LIKE_SOURCE makes a file or a directory as the source is one, REAL_DIRECTORY refuses symbolic
+    links (CVE-2019-19921), ON_PROCFS is LIKE_SOURCE for the few files of /proc that may be replaced: nothing
+    else is attached on a procfs (CVE-2019-16884).
     """
 
     slot: Slot
@@ -234,7 +287,10 @@ class AttachMount(Op, code=26):
 
 
 class Mount(Op, code=27):
-    """Mount `source` at `target` with the classic call and keep the new mount in `slot`. mount(2), for kernels without the newer calls."""
+    """Mount `source` at `target` with the classic call and keep the new mount in `slot`.
+
+    mount(2), for kernels without the newer calls.
+    """
 
     slot: Slot
     source: Text
@@ -246,7 +302,10 @@ class Mount(Op, code=27):
 
 
 class Remount(Op, code=28):
-    """Change the flags of the mount in `slot`, keeping those that the kernel has locked. mount(2) MS_REMOUNT, user_namespaces(7)."""
+    """Change the flags of the mount in `slot`, keeping those that the kernel has locked.
+
+    mount(2) MS_REMOUNT, user_namespaces(7).
+    """
 
     slot: Slot
     set: Int
@@ -282,7 +341,10 @@ class MakeDirectory(Op, code=32):
 
 
 class MakeSymlink(Op, code=33):
-    """Make the symbolic link `path` to `target` below the rootfs. With `replace` 1 what is there is removed first."""
+    """Make the symbolic link `path` to `target` below the rootfs.
+
+    With `replace` 1 what is there is removed first.
+    """
 
     path: Text
     target: Text
@@ -312,26 +374,37 @@ class ChangeRoot(Op, code=37):
 
 
 class HideMount(Op, code=38):
-    """Unmount the host's `path`, or cover it with an empty file system: without pivot_root it would stay reachable."""
+    """Unmount the host's `path`, or cover it with an empty file system.
+
+    Without pivot_root it would stay reachable.
+    """
 
     path: Text
 
 
 class MakeReadonly(Op, code=39):
-    """Make `path` read-only, as a mount of its own where `bind` is 1 (`readonlyPaths`); a missing path is left alone then."""
+    """Make `path` read-only, as a mount of its own where `bind` is 1 (`readonlyPaths`).
+
+    A missing path is left alone then.
+    """
 
     path: Text
     bind: Int
 
 
 class MaskPath(Op, code=40):
-    """Hide `path`: a file behind /dev/null, a directory behind an empty read-only file system. A missing path is left alone."""
+    """Hide `path`: a file behind /dev/null, a directory behind an empty read-only file system.
+
+    A missing path is left alone.
+    """
 
     path: Text
 
 
 class OpenConsole(Op, code=41):
-    """Open a pseudo-terminal of the container's devpts, give its master to the runtime, make it stdio and /dev/console. pts(4)."""
+    """Open a pseudo-terminal of the container's devpts, give its master to the runtime, make it stdio and
+    /dev/console. pts(4).
+    """
 
     uid: Int
     gid: Int
@@ -344,7 +417,8 @@ class ReopenNull(Op, code=42):
     """Replace the host's /dev/null among stdio by the container's own, verified to be the device 1:3."""
 
 
-# --- attributes of the container and of the process --------------------------------------------------------------------
+# --- attributes of the container and of the process
+# --------------------------------------------------------------------
 
 
 class SetHostname(Op, code=50):
@@ -360,14 +434,19 @@ class SetDomainname(Op, code=51):
 
 
 class WriteSysctl(Op, code=52):
-    """Write `value` to `path` below /proc/sys of a trusted procfs, whatever is mounted in the container (CVE-2025-52881)."""
+    """Write `value` to `path` below /proc/sys of a trusted procfs, whatever is mounted in the container
+    (CVE-2025-52881).
+    """
 
     path: Text
     value: Text
 
 
 class WriteLabel(Op, code=53):
-    """Write `label` to the own /proc file `attribute` and read it back. apparmor(7), selinux(8), CVE-2019-16884."""
+    """Write `label` to the own /proc file `attribute` and read it back.
+
+    apparmor(7), selinux(8), CVE-2019-16884.
+    """
 
     attribute: Text
     label: Text
@@ -416,7 +495,8 @@ class SetMemoryPolicy(Op, code=59):
 
 
 class ChangeDirectory(Op, code=60):
-    """Enter the working directory. `make` 1 makes a missing one; `final` 1 is after the change of user: failure counts.
+    """Enter the working directory. `make` 1 makes a missing one; `final` 1 is after the change of user:
+    failure counts.
 
     The result must be inside the root: a leaked descriptor must not lead out of it (CVE-2024-21626).
     """
@@ -439,14 +519,17 @@ class DropBoundingSet(Op, code=62):
 
 
 class ChownStdio(Op, code=63):
-    """Give terminals and pipes among stdio to the user of the payload, never the host's /dev/null (fchown(2))."""
+    """Give terminals and pipes among stdio to the user of the payload, never the host's /dev/null
+    (fchown(2)).
+    """
 
     uid: Int
     gid: Int
 
 
 class SetCredentials(Op, code=64):
-    """Become `uid`, `gid` with the supplementary `groups` (32-bit ids), keeping permitted capabilities. credentials(7).
+    """Become `uid`, `gid` with the supplementary `groups` (32-bit ids), keeping permitted capabilities.
+    credentials(7).
 
     `set_groups` is GROUPS_KEEP, GROUPS_SET or GROUPS_IF_PERMITTED.
     """
@@ -467,7 +550,9 @@ class SetCapabilities(Op, code=65):
 
 
 class FindExecutable(Op, code=66):
-    """Find `name` on `path` as execvp(3) would and check that it can be executed here, so that `create` fails and not `start`."""
+    """Find `name` on `path` as execvp(3) would and check that it can be executed here, so that `create` fails
+    and not `start`.
+    """
 
     name: Text
     path: Texts
@@ -480,9 +565,11 @@ class AwaitStart(Op, code=67):
 
 
 class RunHook(Op, code=68):
-    """Run a hook in the container's namespaces with the state (its pid put between `head` and `tail`) on its standard input.
+    """Run a hook in the container's namespaces with the state (its pid put between `head` and `tail`) on its
+    standard input.
 
-    `inherit` 1 gives it `env` plus nothing else; the environment is never the runtime's. `timeout_ms` 0 waits without a limit.
+    `inherit` 1 gives it `env` plus nothing else; the environment is never the runtime's. `timeout_ms` 0 waits
+    without a limit.
     """
 
     name: Text
@@ -529,5 +616,6 @@ CONSTANTS = {
     "SYNC_READY": SYNC_READY,
 }
 
-# A digest of everything above, written by plan/generate.py and compiled into init: a plan made by one version is refused by another.
+# A digest of everything above, written by plan/generate.py and compiled into init: a plan made by one version
+# is refused by another.
 BUILD_ID = 0x6632719BDA5A20

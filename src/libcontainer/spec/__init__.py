@@ -1,1 +1,3 @@
-"""config.json: load it, check it, describe it, and make a default one. Nothing is imported here: take the module you need."""
+"""config.json: load it, check it, describe it, and make a default one. Nothing is imported here: take the
+module you need.
+"""

@@ -43,7 +43,6 @@ LONGEST_ARGUMENTS = 6 * 1024 * 1024
 MOST_CPUS = 8192
 """The largest NR_CPUS that Linux can be built with."""
 
-NICE_POLICIES = ("SCHED_OTHER", "SCHED_BATCH")
 REALTIME_POLICIES = ("SCHED_FIFO", "SCHED_RR")
 DEADLINE_FIELDS = ("runtime", "deadline", "period")
 # sched(7): below 1024 ns the kernel's resolution ends; 2^63 is the first value that it refuses.
@@ -52,7 +51,7 @@ DEADLINE_LIMIT_NS = 2**63
 
 
 def _is_environment_entry(value: str) -> bool:
-    return 0 < value.find("=") and len(value) <= LONGEST_STRING
+    return value.find("=") > 0 and len(value) <= LONGEST_STRING
 
 
 def _is_argument(value: str) -> bool:

@@ -1,8 +1,9 @@
 """The vocabulary in which the checks of config.json are written: a rule for each kind of JSON value.
 
-A rule is called with the value, the pointer of the object or array that holds it, and its name or index there, and
-adds to a list what is wrong. The pointer of the value itself is only put together when it is needed, so that a
-correct configuration costs little. A rule takes any JSON value and never raises. On the hot path.
+A rule is called with the value, the pointer of the object or array that holds it, and its name or index
+there, and adds to a list what is wrong. The pointer of the value itself is only put together when it is
+needed, so that a correct configuration costs little. A rule takes any JSON value and never raises. On the
+hot path.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def missing(pointer: str, expected: str) -> Problem:
 
 
 class Record:
-    """An object with known members: `fields` gives the rule of each, members not listed are ignored (config.md).
+    """An object with known members: `fields` gives the rule of each, members not listed are ignored
+    (config.md).
 
     A member that is null is the same as absent, except where it is named in `firm`: there absent means less
     protection, and a null that a faulty template left behind must not take it away. `also` is called with the
@@ -91,13 +93,15 @@ class Record:
                 problems.append(Problem(f"{here}/{name}", "null", "a value, or the member left out"))
         for name in self.required:
             if value.get(name) is None:
-                problems.append(missing(f"{here}/{name}", "a value: this member is required"))
+                problems += [missing(f"{here}/{name}", "a value: this member is required")]
         if self.also is not None:
             self.also(value, here, problems)
 
 
 class Array:
-    """A list whose entries all follow one rule; `also` is called with the list for what concerns several entries."""
+    """A list whose entries all follow one rule; `also` is called with the list for what concerns several
+    entries.
+    """
 
     __slots__ = ("also", "entry", "least", "most")
 
@@ -194,14 +198,18 @@ class Choice:
 
     def __call__(self, value: object, pointer: str, key: Key, problems: list[Problem]) -> None:
         if not isinstance(value, str) or value not in self.names:
-            expected = "one of " + ", ".join(sorted(self.names)) if self.names else "nothing: no value is defined"
+            expected = (
+                "one of " + ", ".join(sorted(self.names)) if self.names else "nothing: no value is defined"
+            )
             problems.append(Problem(pointer_to(pointer, key), describe(value), expected))
 
 
 def text(value: object, pointer: str, key: Key, problems: list[Problem]) -> None:
     """The rule of any string that a system call can take."""
     if not isinstance(value, str) or not is_clean(value):
-        problems.append(Problem(pointer_to(pointer, key), describe(value), "a string without NUL, in valid Unicode"))
+        problems.append(
+            Problem(pointer_to(pointer, key), describe(value), "a string without NUL, in valid Unicode")
+        )
 
 
 def boolean(value: object, pointer: str, key: Key, problems: list[Problem]) -> None:
@@ -256,7 +264,9 @@ ABSOLUTE_PATHS = Array(absolute)
 
 
 def records(value: object, name: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the entries of the list `value[name]` that are objects, with their indices; whatever else is there."""
+    """Return the entries of the list `value[name]` that are objects, with their indices; whatever else is
+    there.
+    """
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, list):
         return []
@@ -288,7 +298,9 @@ def word(value: object, name: str) -> str | None:
 
 
 def is_numbers_list(value: str, most: int) -> bool:
-    """Whether `value` is a list of numbers up to `most` such as `0-3,7`; spaces and empty entries are allowed (config.md)."""
+    """Whether `value` is a list of numbers up to `most` such as `0-3,7`; spaces and empty entries are
+    allowed (config.md).
+    """
     for part in value.split(","):
         first, dash, last = part.strip(" ").partition("-")
         if not first and not dash:

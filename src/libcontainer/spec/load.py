@@ -1,0 +1,67 @@
+"""Read and check config.json and process.json. On the hot path."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from libcontainer.errors import InvalidArgument, InvalidConfig
+from libcontainer.spec.check import check, check_process
+from libcontainer.strictjson import loads, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from libcontainer.errors import Problem
+
+CONFIG = "config.json"
+"""The name of the configuration in a bundle (bundle.md)."""
+
+
+def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]:
+    """Return the checked configuration of the directory `bundle`, and the file as it was read.
+
+    `config` is another file than config.json: absolute, or relative to the bundle. Members that are null
+    are left out of the value: they are the same as absent. Raises InvalidConfig with every problem, and
+    InvalidArgument where the file cannot be read.
+    """
+    path = os.path.join(bundle, CONFIG if config is None else config)
+    try:
+        data = read_file(path)
+    except InvalidArgument as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            error.remedy = (
+                "name the directory of the bundle, or write a configuration there with `youki spec`"
+            )
+        raise
+    return _parse(data, path, check), data
+
+
+def load_process(path: str) -> dict[str, Any]:
+    """Return the checked process of the file `path`, as `exec --process` takes it. Raises as `load` does."""
+    return _parse(read_file(path), path, check_process)
+
+
+def _parse(data: bytes, source: str, judge: Callable[[object], list[Problem]]) -> dict[str, Any]:
+    value = loads(data, source=source)
+    problems = judge(value)
+    if problems or not isinstance(value, dict):
+        raise InvalidConfig(source, problems)
+    if b"null" in data:
+        drop_nulls(value)
+    return value
+
+
+def drop_nulls(value: object) -> None:
+    """Take the null members out of a checked `value`, at any depth, in place."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            for name in [name for name, child in item.items() if child is None]:
+                del item[name]
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item

@@ -1,0 +1,87 @@
+"""The life of a container: runtime.md "Lifecycle", through the library."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libcontainer import AlreadyExists, Container, ExecError, NotFound, StateError, Timeout
+
+if TYPE_CHECKING:
+    from .conftest import Bundle
+
+
+def test_container_goes_through_the_states_of_the_specification(bundle: Bundle) -> None:
+    """created, running, stopped, gone: each is told by the facts, also to another handle."""
+    container = bundle.build("sleep", "1000")
+    other = Container.load(bundle.root, bundle.id)
+
+    assert (container.status, other.status) == ("created", "created")
+    container.start()
+    assert (container.status, other.status) == ("running", "running")
+    other.kill("KILL")
+    assert container.wait(10).signal == 9
+    assert (container.status, other.status) == ("stopped", "stopped")
+    other.delete()
+    with pytest.raises(NotFound, match="does not exist"):
+        Container.load(bundle.root, bundle.id)
+
+
+def test_exit_status_of_the_payload_is_returned(bundle: Bundle) -> None:
+    """What the payload ends with reaches the caller unchanged."""
+    result = bundle.sh("exit 7")
+
+    assert (result.status.code, result.status.returncode) == (7, 7)
+
+
+def test_payload_writes_to_the_callers_stdout(bundle: Bundle) -> None:
+    """Standard streams that the caller gives are the payload's."""
+    assert bundle.run("echo", "hello").stdout == "hello\n"
+
+
+def test_taken_id_is_refused_and_the_first_container_goes_on(bundle: Bundle) -> None:
+    """An id names one container; a second create must not disturb the first."""
+    with bundle.build("sleep", "1000") as first:
+        first.start()
+        with pytest.raises(AlreadyExists):
+            bundle.build("true")
+        assert first.status == "running"
+
+
+def test_missing_program_fails_create_and_leaves_nothing(bundle: Bundle) -> None:
+    """create, not start, tells that the payload cannot be executed (features of runc that engines rely on).
+    """
+    with pytest.raises(ExecError, match="no such file or directory") as caught:
+        bundle.build("/no/such/program")
+
+    assert caught.value.pointer == "/process/args/0"
+    assert Container.list(bundle.root) == []
+
+
+def test_running_container_is_deleted_by_force_only(bundle: Bundle) -> None:
+    """runtime.md: delete of a container that is not stopped is an error."""
+    container = bundle.build("sleep", "1000")
+    container.start()
+    with pytest.raises(StateError, match="not stopped"):
+        container.delete()
+    container.delete(force=True)
+    assert not os.path.exists(f"/proc/{container._record['pid']}")
+
+
+def test_wait_gives_up_after_its_timeout_and_the_container_goes_on(bundle: Bundle) -> None:
+    """A timeout of ours is not the end of the workload."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        with pytest.raises(Timeout):
+            container.wait(0.01)
+        assert container.status == "running"
+
+
+def test_second_start_is_refused(bundle: Bundle) -> None:
+    """runtime.md: start of a container that is not created is an error."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        with pytest.raises(StateError, match="already running"):
+            container.start()
