@@ -156,7 +156,7 @@ class Manager(ABC):
 
         `born_in_unified` says that it was cloned into the unified cgroup (`open_fd`), which then needs no
         move. Raises CgroupError; the process may then be in some of them, so the caller ends it and calls
-        `remove`. The first process may leave out a hierarchy (see `create`): write `to_state()` down after it.
+        `remove`. The first process may leave out a hierarchy, as `create` does: write `to_state()` after it.
         """
         text = str(pid)
         # The primary comes first: should we die half-way, `kill_all` of another process finds it there.

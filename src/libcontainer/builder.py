@@ -106,6 +106,7 @@ class InitContainerBuilder:
         self.no_pivot = False
         self.no_new_keyring = False
         self.sibling = False
+        self.rootless: bool | None = None
         self.pidfd_socket: str | None = None
 
     def with_bundle(self, bundle: Path) -> Self:
@@ -146,6 +147,11 @@ class InitContainerBuilder:
     def with_pidfd_socket(self, path: Path | None) -> Self:
         """Send a pidfd of the first process to the AF_UNIX socket at `path`."""
         self.pidfd_socket = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_rootless(self, rootless: bool | None) -> Self:
+        """Say whether a cgroup that may not be made is no error; None (default): only where no path and no limit is asked for."""
+        self.rootless = rootless
         return self
 
     def as_sibling(self, sibling: bool = True) -> Self:
@@ -232,6 +238,8 @@ class InitContainerBuilder:
             found = manager.new(
                 path, container_id=self.common.container_id, driver="systemd" if self.systemd else "cgroupfs"
             )
+            if self.rootless is not None:
+                found.optional = self.rootless
             found.check((spec.get("linux") or {}).get("resources"))
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error

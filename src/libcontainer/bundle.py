@@ -126,11 +126,10 @@ def _existing_directory(place: str) -> Path:
 
 
 def _spec(args: Sequence[str], rootless: bool, terminal: bool) -> dict[str, Any]:
-    from libcontainer.spec import defaults
+    from libcontainer.spec.defaults import default_spec, rootless_spec
 
-    spec: dict[str, Any] = dict(
-        defaults.rootless_spec(os.geteuid(), os.getegid()) if rootless else defaults.default_spec()
-    )
+    chosen = rootless_spec(os.geteuid(), os.getegid()) if rootless else default_spec()
+    spec: dict[str, Any] = dict(chosen)
     spec["process"] = dict(spec["process"]) | {"terminal": terminal}
     if args:
         spec["process"]["args"] = list(args)

@@ -6,7 +6,6 @@ the container by its id. On the hot path.
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import select
@@ -14,14 +13,19 @@ import time
 
 import libcgroups.errors
 from libcontainer import state
-from libcontainer.errors import Error, SetupError, StateError, Timeout
+from libcontainer.errors import Error, NotFound, SetupError, StateError, Timeout
 from libcontainer.signals import parse as parse_signal
+from libcontainer.state import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    import signal as _signal
+    from collections.abc import Sequence
+    from typing import IO, Any, Self
 
     from libcgroups.manager import Manager
+else:
+    import _signal  # what the signal module is made of; the module itself builds enumerations
 
 SIGKILL = _signal.SIGKILL
 KILL_TIMEOUT_S = 10.0
@@ -94,7 +98,7 @@ class Container:
         The default root). Raises NotFound, InvalidArgument and StateError.
         """
         where = state.default_root() if root is None else os.path.abspath(os.fspath(root))
-        with state.Directory.open(where, container_id) as directory:
+        with Directory.open(where, container_id) as directory:
             record = directory.read_record("state.json")
             if record is None:
                 record = _record_of_intent(directory)
@@ -111,7 +115,7 @@ class Container:
         for container_id in state.list_ids(where):
             try:
                 found.append(cls.load(where, container_id))
-            except state.NotFound:
+            except NotFound:
                 continue  # deleted meanwhile
             except Error as error:
                 broken = cls(where, container_id, {"unreadable": True})
@@ -119,7 +123,7 @@ class Container:
                 found.append(broken)
         return found
 
-    def __enter__(self) -> Container:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -285,7 +289,7 @@ class Container:
         """
         try:
             directory = self._directory()
-        except state.NotFound:
+        except NotFound:
             if force:
                 return
             raise
@@ -313,10 +317,10 @@ class Container:
 
     # Parts of them
 
-    def _directory(self) -> state.Directory:
-        return state.Directory.open(self.root, self.id)
+    def _directory(self) -> Directory:
+        return Directory.open(self.root, self.id)
 
-    def _locked(self) -> state.Directory:
+    def _locked(self) -> Directory:
         directory = self._directory()
         try:
             directory.lock()
@@ -326,7 +330,7 @@ class Container:
             raise
         return directory
 
-    def _reread(self, directory: state.Directory) -> None:
+    def _reread(self, directory: Directory) -> None:
         """Take the record as it is now that nobody else changes it."""
         record = directory.read_record("state.json")
         self._record = _record_of_intent(directory) if record is None else record
@@ -345,7 +349,7 @@ class Container:
             f"{reasons.get(status, 'cannot start the container')}: {self.id}", remedy=f"youki state {self.id}"
         )
 
-    def _release(self, directory: state.Directory) -> None:
+    def _release(self, directory: Directory) -> None:
         """Tell init to go on and wait until the payload is executed."""
         from libcontainer import channel
 
@@ -394,7 +398,7 @@ class Container:
                 self.kill(SIGKILL)
             raise
 
-    def _run_poststop(self, hooks: list[dict[str, Any]], last: dict[str, Any]) -> None:
+    def _run_poststop(self, hooks: Sequence[dict[str, Any]], last: dict[str, Any]) -> None:
         from libcontainer.hooks import run
 
         failures = run(
@@ -423,7 +427,7 @@ class Container:
         try:
             with self._directory() as directory:
                 return directory.has("start.sock") and channel.is_listening(directory.address("start.sock"))
-        except state.NotFound:
+        except NotFound:
             return False
 
     def _cgroup_is_frozen(self) -> bool:
@@ -535,7 +539,7 @@ class Container:
             raise cgroup_error(error) from error
 
 
-def _record_of_intent(directory: state.Directory) -> dict[str, Any]:
+def _record_of_intent(directory: Directory) -> dict[str, Any]:
     """Return what is known of a container that is being created, or whose create was interrupted."""
     intent = directory.read_record("intent.json") or {}
     # Between our first look and this one the creation may have been finished.

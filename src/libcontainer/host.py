@@ -9,6 +9,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
@@ -142,7 +143,7 @@ def _apparmor() -> bool:
         return False
 
 
-_GATHER = {
+_GATHER: dict[str, Callable[[], object]] = {
     "euid": os.geteuid,
     "egid": os.getegid,
     "capabilities": lambda: _status("CapPrm:"),

@@ -151,7 +151,7 @@ class Request:
 
     def __init__(self, entry: dict[str, Any], pointer: str, bundle: str) -> None:
         self.pointer = pointer
-        self.destination = os.path.normpath("/" + entry["destination"])
+        self.destination = os.path.normpath("/" + entry["destination"].lstrip("/"))
         self.fstype = entry.get("type") or ""
         self.source = entry.get("source") or ""
         self.bind = self.recursive_bind = self.classic = self.copy_up = False

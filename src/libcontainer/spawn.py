@@ -7,7 +7,6 @@ runs none. On the hot path.
 
 from __future__ import annotations
 
-import _signal
 import fcntl
 import os
 
@@ -17,7 +16,10 @@ from libcontainer.errors import InvalidArgument, SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Sequence
+else:
+    import _signal  # what the signal module is made of; the module itself builds enumerations
 
 # Python ignores SIGPIPE and SIGXFSZ, and its caller may ignore or block more; the payload starts with none of
 # that.

@@ -18,16 +18,26 @@ import stat
 
 from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 
-try:
-    from _json import encode_basestring, encode_basestring_ascii, make_scanner
-except ImportError:  # another implementation than CPython
-    from json.encoder import encode_basestring, encode_basestring_ascii
-
-    make_scanner = None
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Scanner = Callable[[str, int], tuple[object, int]]
+
+    def encode_basestring(text: str, /) -> str: ...
+    def encode_basestring_ascii(text: str, /) -> str: ...
+    def make_scanner(hooks: _Hooks, /) -> Scanner: ...
+
+    HAS_SCANNER = True
+else:
+    try:
+        from _json import encode_basestring, encode_basestring_ascii, make_scanner
+
+        HAS_SCANNER = True
+    except ImportError:  # another implementation than CPython
+        from json.encoder import encode_basestring, encode_basestring_ascii
+
+        HAS_SCANNER = False
 
 DEEPEST = 64
 """How deep objects and arrays may nest. An OCI configuration needs 9 levels."""
@@ -207,7 +217,7 @@ def _decode(data: bytes, source: str) -> str:
 def _scan(text: str, hooks: _Hooks, source: str) -> object:
     start = len(text) - len(text.lstrip(_WHITESPACE))
     try:
-        if make_scanner is None:
+        if not HAS_SCANNER:
             return _scan_slowly(text, start, hooks, source)
         value, end = make_scanner(hooks)(text, start)
     except (RecursionError, MemoryError):
@@ -267,9 +277,7 @@ def _is_too_deep(value: object) -> bool:
 
 
 def _inspect(value: object, hooks: _Hooks) -> list[Problem]:
-    """Find the places of what the scanner could not refuse itself. Without recursion: depth is one of the
-    faults.
-    """
+    """Find the places of what the scanner could not refuse. No recursion: depth is one of the faults."""
     problems: list[Problem] = []
     duplicates = {id(holder): names for holder, names in hooks.duplicates}
     waiting: list[tuple[object, str, int]] = [(value, "", 1)]

@@ -7,7 +7,6 @@ is removed: processes, cgroup, directory, pid file. On the hot path.
 
 from __future__ import annotations
 
-import _signal
 import os
 import time
 
@@ -21,6 +20,7 @@ from libcontainer.spawn import reap, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Sequence
     from typing import Any
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from libcontainer.channel import Channel, Report
     from libcontainer.host import Host
     from libcontainer.plan.context import Descriptor, Options, Plan
+else:
+    import _signal  # what the signal module is made of; the module itself builds enumerations
 
 
 class Request:
@@ -101,6 +103,12 @@ class Creation:
             self.manager.check_empty_and_thawed()
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error
+        if len(self.manager.cgroups) != len(self.options.cgroups):
+            # Rootless, some could not be made: the container's view of its cgroups shows what there is.
+            from libcontainer.plan.compile import compile_init
+
+            self.options.cgroups = self.manager.cgroups
+            self.plan = compile_init(self.spec, self.host, self.options)
 
     def _spawn(self) -> None:
         self.stage_one, self.channel = spawn(
@@ -124,7 +132,8 @@ class Creation:
         if descriptor.kind == "listener":
             return listen(self.directory.address("start.sock"))
         if descriptor.kind == "namespace":
-            return open_namespace(*descriptor.detail, descriptor.pointer)
+            path, nstype = descriptor.detail
+            return open_namespace(path, nstype, descriptor.pointer)
         from libcontainer.mapping import open_user_namespace
 
         return open_user_namespace(
@@ -188,7 +197,7 @@ class Creation:
         else:
             self._finish()
         self.channel.send(CONTINUE)
-        return report.value == do.SYNC_READY
+        return bool(report.value == do.SYNC_READY)
 
     def _limit(self) -> None:
         """Apply the cgroup limits.

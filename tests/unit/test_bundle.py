@@ -14,6 +14,8 @@ import pytest
 
 from libcontainer import bundle
 from libcontainer.errors import AlreadyExists, InvalidArgument, SetupError
+from libcontainer.spec.check import warnings
+from libcontainer.spec.load import load
 
 
 def config(directory: Path) -> dict[str, Any]:
@@ -65,6 +67,16 @@ def test_a_bundle_of_the_host_holds_the_command_and_a_root_with_mount_points(tmp
     for mount in spec["mounts"]:
         if not mount["destination"].startswith(below_dev):
             assert os.path.lexists(f"{made}/rootfs{mount['destination']}"), mount["destination"]
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+def test_a_bundle_passes_the_checks_of_the_runtime(tmp_path: Path, rootless: bool) -> None:
+    """What one command writes another must accept: the configuration has no fault and nothing to warn of."""
+    made = bundle.create(tmp_path / "b", args=["true"], rootless=rootless)
+    spec, _ = load(str(made))
+
+    assert spec == config(made)
+    assert warnings(spec) == []
 
 
 def test_the_hosts_userland_cannot_be_changed_from_inside(tmp_path: Path) -> None:

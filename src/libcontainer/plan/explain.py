@@ -32,6 +32,7 @@ FLAG_NAMES = {
     "SetMountAttributes.clear": "attribute",
     "SetMountAttributes.propagation": "mount flag",
     "SetPropagation.flags": "mount flag",
+    "OpenTree.flags": "open_tree",
     "Mount.flags": "mount flag",
     "Remount.set": "mount flag",
     "Remount.clear": "mount flag",
@@ -145,17 +146,32 @@ def _integer(op: Op, name: str, value: int) -> str:
 
 
 def _flags(table: str, value: int) -> str:
+    """Return the names of the bits of `value`; what has none is left as a number."""
     from libcontainer import capabilities
-    from libcontainer.mounts import OPTIONS
-    from libcontainer.plan.context import NAMESPACES
 
     if table == "capability":
         return ",".join(capabilities.names(value)) or "none"
+    shown = []
+    for name, bits in _names(table):
+        if bits and value & bits == bits:
+            shown.append(name)
+            value &= ~bits
+    if value:
+        shown.append(f"{value:#x}")
+    return ",".join(shown) or "none"
+
+
+def _names(table: str) -> list[tuple[str, int]]:
+    """Return names with their bits, those of several bits first."""
+    from libcontainer.mounts import AT_RECURSIVE, ATTR_ATIME, ATTR_IDMAP, OPEN_TREE_CLONE, OPTIONS
+    from libcontainer.plan.context import NAMESPACES
+
     if table == "namespace":
-        return ",".join([name for name, flag in NAMESPACES.items() if value & flag]) or "none"
-    column = 1 if table == "attribute" else 3
-    words = {row[column]: name for name, row in OPTIONS.items() if row[column] and row[0] != "recursive"}
-    shown = [name for flag, name in words.items() if value & flag == flag]
-    known = sum({flag for flag in words if value & flag == flag and flag.bit_count() == 1})
-    rest = value & ~known
-    return ",".join(shown + ([f"{rest:#x}"] if rest and not shown else [])) or "none"
+        return list(NAMESPACES.items())
+    if table == "open_tree":
+        return [("clone", OPEN_TREE_CLONE), ("recursive", AT_RECURSIVE)]
+    if table == "attribute":
+        rows = [("atime", ATTR_ATIME), ("idmap", ATTR_IDMAP)]
+        return rows + [(name, row[1]) for name, row in OPTIONS.items() if row[0] == "attribute"]
+    flags = [(name, row[3]) for name, row in OPTIONS.items() if row[0] != "recursive"]
+    return sorted(flags, key=lambda row: -row[1].bit_count())

@@ -93,7 +93,7 @@ class _Record:
         )
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and (self.pointer, self.operands) == (other.pointer, other.operands)  # type: ignore[attr-defined]
+        return type(self) is type(other) and (self.pointer, self.operands) == (other.pointer, other.operands)
 
     def __hash__(self) -> int:
         return hash((self.CODE, self.pointer))

@@ -102,9 +102,7 @@ NEEDS = (
 
 
 def check(spec: object) -> list[Problem]:
-    """Return every problem of `spec`, the value of a config.json; an empty list where it is valid. Never
-    raises.
-    """
+    """Return every problem of `spec`, the value of a config.json: none where it is valid. Never raises."""
     problems: list[Problem] = []
     SPEC.whole(spec, "", problems)
     if isinstance(spec, dict):
@@ -218,9 +216,7 @@ def _check_sysctls(spec: dict[str, Any], problems: list[Problem]) -> None:
 
 
 def _check_id_mappings(spec: dict[str, Any], problems: list[Problem]) -> None:
-    """A user namespace that is made needs mappings, and everybody in it must be mapped
-    (user_namespaces(7)).
-    """
+    """A new user namespace needs mappings, and whoever is in it must be mapped (user_namespaces(7))."""
     if namespaces(spec).get("user", "") is not None:
         return
     user = member(member(spec, "process"), "user")

@@ -1,7 +1,6 @@
-"""The check of `linux`: config-linux.md. What concerns other parts of the configuration too stands in
-check.py.
+"""The check of `linux`: config-linux.md.
 
-Pure. On the hot path.
+What concerns other parts of the configuration as well stands in check.py. Pure. On the hot path.
 """
 
 from __future__ import annotations
@@ -60,9 +59,7 @@ SYSCTL_TREES = {"fs/mqueue/": "ipc", "net/": "network", "user/": "user"}
 
 
 def namespaces(spec: object) -> dict[str, str | None]:
-    """Return the type of each namespace that `spec` lists, with the path that is joined or None for a new
-    one.
-    """
+    """Return each type of namespace in `spec` with the path that is joined, or None for a new one."""
     listed: dict[str, str | None] = {}
     for _, item in records(member(spec, "linux"), "namespaces"):
         name = word(item, "type")
@@ -72,9 +69,11 @@ def namespaces(spec: object) -> dict[str, str | None]:
 
 
 def sysctl_path(name: str) -> str:
-    """Return the path of a kernel parameter below /proc/sys. The first separator decides: after a dot, a
-    slash stands
-    for a dot in a name, as in `net.ipv4.conf.eth0/1.forwarding` (sysctl(8))."""
+    """Return the path of a kernel parameter below /proc/sys.
+
+    The first separator decides: after a dot, a slash stands for a dot in a name, as in
+    `net.ipv4.conf.eth0/1.forwarding` (sysctl(8)).
+    """
     slash, dot = name.find("/"), name.find(".")
     if dot < 0 or 0 <= slash < dot:
         return name
@@ -82,9 +81,7 @@ def sysctl_path(name: str) -> str:
 
 
 def sysctl_namespace(path: str) -> str | None:
-    """Return the type of namespace that the parameter at `path` below /proc/sys belongs to, None where to
-    the host.
-    """
+    """Return the type of namespace that has the parameter `path` for itself, None where the host has it."""
     if path in IPC_SYSCTLS:
         return "ipc"
     if path in ("kernel/hostname", "kernel/domainname"):

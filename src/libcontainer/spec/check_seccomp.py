@@ -1,7 +1,7 @@
-"""The check of `linux.seccomp`: config-linux.md "Seccomp", seccomp(2), seccomp_unotify(2). Pure; imported
-when it is needed.
+"""The check of `linux.seccomp`: config-linux.md "Seccomp", seccomp(2), seccomp_unotify(2).
 
-Names of system calls are not judged: which ones exist depends on kernel and architecture.
+Names of system calls are not judged: which ones exist depends on kernel and architecture. Pure; imported when
+it is needed.
 """
 
 from __future__ import annotations

@@ -51,8 +51,7 @@ def missing(pointer: str, expected: str) -> Problem:
 
 
 class Record:
-    """An object with known members: `fields` gives the rule of each, members not listed are ignored
-    (config.md).
+    """An object with known members: `fields` gives the rule of each; others are ignored (config.md).
 
     A member that is null is the same as absent, except where it is named in `firm`: there absent means less
     protection, and a null that a faulty template left behind must not take it away. `also` is called with the
@@ -93,15 +92,14 @@ class Record:
                 problems.append(Problem(f"{here}/{name}", "null", "a value, or the member left out"))
         for name in self.required:
             if value.get(name) is None:
-                problems += [missing(f"{here}/{name}", "a value: this member is required")]
+                expected = "a value: this member is required"
+                problems.append(missing(f"{here}/{name}", expected))
         if self.also is not None:
             self.also(value, here, problems)
 
 
 class Array:
-    """A list whose entries all follow one rule; `also` is called with the list for what concerns several
-    entries.
-    """
+    """A list whose entries follow one rule; `also` is called with it for what concerns several entries."""
 
     __slots__ = ("also", "entry", "least", "most")
 
@@ -264,9 +262,7 @@ ABSOLUTE_PATHS = Array(absolute)
 
 
 def records(value: object, name: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the entries of the list `value[name]` that are objects, with their indices; whatever else is
-    there.
-    """
+    """Return the objects in the list `value[name]` with their indices, whatever else is there."""
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, list):
         return []
@@ -298,8 +294,9 @@ def word(value: object, name: str) -> str | None:
 
 
 def is_numbers_list(value: str, most: int) -> bool:
-    """Whether `value` is a list of numbers up to `most` such as `0-3,7`; spaces and empty entries are
-    allowed (config.md).
+    """Whether `value` is a list of numbers up to `most` such as `0-3,7`.
+
+    Spaces and empty entries are allowed (config.md "execCPUAffinity").
     """
     for part in value.split(","):
         first, dash, last = part.strip(" ").partition("-")

@@ -82,9 +82,7 @@ class IdMapping(TypedDict):
 
 
 class Mount(TypedDict, total=False):
-    """One mount; with the option bind or rbind `source` is a path, relative to the bundle where not
-    absolute.
-    """
+    """One mount; bound where the options say so, from a path that may be relative to the bundle."""
 
     destination: Required[str]
     type: str
