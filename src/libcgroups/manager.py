@@ -61,6 +61,7 @@ class Manager(ABC):
         self.cgroups = tuple(cgroups)
         self.optional = optional
         self.reason = reason
+        self._strangers = False  # a cgroup that was there before may hold processes of somebody else
         self._fresh = False  # made by this very object, so that it knows what was limited
         self._limited: set[str] = set()
 
@@ -138,6 +139,7 @@ class Manager(ABC):
                 continue
             count = sum(len(pids) for pids in _pids_below(cgroup.directory))
             if count:
+                self._strangers = True
                 raise InUse(
                     f"container's cgroup is not empty: {count} process(es) found",
                     path=cgroup.directory,
@@ -257,14 +259,18 @@ class Manager(ABC):
         """Send `signal` to every process of the cgroup and of those below it, however fast they fork.
 
         SIGKILL returns when the cgroup is empty, frozen or not before; other signals are sent once, and what
-        was frozen stays so. Raises Timeout when processes are still there after `timeout_s`, Unsupported
-        without a cgroup, InUse if the caller itself is inside, CgroupError.
+        was frozen stays so. After `check_empty_and_thawed` found strangers, and for a manager of a mere
+        intent, a cgroup that was there before is not touched: none of ours is known to be in it. Raises
+        Timeout when processes are still there after `timeout_s`, Unsupported without a cgroup, InUse if the
+        caller itself is inside, CgroupError.
         """
         if not self.cgroups:
             raise Unsupported(
                 f"there is no cgroup to find the processes by ({self.reason})",
                 remedy="signal the processes by their ids",
             )
+        if self._strangers and not all(cgroup.made for cgroup in (self.primary, self.unified) if cgroup):
+            return
         from libcgroups import kill
 
         kill.kill_all(self, signal, timeout_s)
@@ -331,17 +337,18 @@ class Manager(ABC):
         rival makes between this and `create` is the one thing it cannot know, so write `to_state()` once
         `create` is done.
         """
-        return self._state([(cgroup, cgroup.missing()) for cgroup in self.cgroups])
+        return self._state([(cgroup, cgroup.missing()) for cgroup in self.cgroups], planned=True)
 
     def to_state(self) -> dict[str, Any]:
         """Return what another process needs to manage and remove this cgroup (`from_state`), as JSON data."""
-        return self._state([(cgroup, cgroup.made) for cgroup in self.cgroups])
+        return self._state([(cgroup, cgroup.made) for cgroup in self.cgroups], planned=False)
 
-    def _state(self, cgroups: list[tuple[Cgroup, int]]) -> dict[str, Any]:
+    def _state(self, cgroups: list[tuple[Cgroup, int]], *, planned: bool) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
             "driver": "cgroupfs",
             "mode": self.mode,
+            "planned": planned,
             "optional": self.optional,
             "reason": self.reason,
             "cgroups": [
@@ -366,11 +373,13 @@ class Manager(ABC):
             if state["version"] != STATE_VERSION or state["driver"] != "cgroupfs":
                 raise ValueError(f"version {state['version']!r}, driver {state['driver']!r}")
             mode, cgroups = state["mode"], [_cgroup_from_state(entry) for entry in state["cgroups"]]
-            return _manager(mode, cgroups, optional=bool(state["optional"]), reason=state["reason"])
+            manager = _manager(mode, cgroups, optional=bool(state["optional"]), reason=state["reason"])
+            manager._strangers = bool(state["planned"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArgument(
                 f"this is not the state of a cgroup manager: {error}", remedy="remove the cgroup by hand"
             ) from error
+        return manager
 
 
 def new(
