@@ -7,6 +7,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
 
 INIT     := src/libcontainer/_bin/init
 LAUNCHER := $(BIN)/youki
+NINJA    := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ninja
 PYTEST   := $(BIN)/python -m pytest
 CHECKED  := src tests tools bench
 C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch] tests/*/c/*.[ch] bench/*.[ch] examples/*/*.[ch])
@@ -33,7 +34,7 @@ build/build.ninja: | $(VENV)/.ready
 
 # Ninja knows what has changed; the copies are made only then, so that nothing that depends on them is made again.
 native: build/build.ninja
-	@$(BIN)/ninja -C build --quiet
+	@$(NINJA) -C build --quiet
 	@cmp -s build/src/libcontainer/init/init $(INIT) || install -D -m 755 build/src/libcontainer/init/init $(INIT)
 	@cmp -s build/youki $(LAUNCHER) || install -m 755 build/youki $(LAUNCHER)
 
@@ -57,12 +58,15 @@ test-attack: build ## Run the tests that attack the runtime from inside a contai
 test-packaging: build ## Build the wheel and the source release, install them elsewhere, and look at them
 	@$(PYTEST) tests/packaging
 
-sanitize: build ## Build the fuzzer of init's decoder with the address and undefined-behaviour sanitizers (clang)
-	@test -e build-sanitize/build.ninja || CC=clang tools/configure build-sanitize -Dfuzz=true
-	@$(BIN)/ninja -C build-sanitize --quiet
+# Sanitizers need a dynamic C library: clang, which brings libFuzzer, or else the machine's own cc.
+build-sanitize/build.ninja: | $(VENV)/.ready
+	@CC=$$(command -v clang || echo cc) tools/configure build-sanitize -Dfuzz=true
 
-fuzz: sanitize ## Fuzz init's decoder; SECONDS_EACH=60
-	@tools/fuzz $(or $(SECONDS_EACH),60)
+sanitize: build build-sanitize/build.ninja ## Build the fuzzer of init's plan decoder, with sanitizers
+	@$(NINJA) -C build-sanitize --quiet plan_fuzz
+
+fuzz: sanitize ## Fuzz init's plan decoder for FUZZ_SECONDS (60)
+	@$(BIN)/python tools/fuzz.py $(or $(FUZZ_SECONDS),60)
 
 bench: build ## Measure against runc, crun and the kernel's own floor
 	@$(BIN)/python -m bench

@@ -11,6 +11,7 @@ import os
 import libcgroups.errors
 from libcontainer import state
 from libcontainer.container import Container
+from libcontainer.devices import resources_with_rules
 from libcontainer.errors import Error, InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
 from libcontainer.plan.compile import compile_init
@@ -20,6 +21,8 @@ from libcontainer.supervise import Creation, Request, cgroup_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any, Self
+
+    from libcgroups.manager import Manager
 
     Path = str | os.PathLike[str]
     Stream = int | IO[bytes] | IO[str] | None
@@ -195,7 +198,7 @@ class InitContainerBuilder:
     def _create(self, spec: dict[str, Any], raw: bytes, host: Host) -> Container:
         common = self.common
         root = common.root_path or state.default_root()
-        manager = self._manager(spec)
+        manager, resources = self._manager(spec, host)
         options = self._options(spec, manager)
         plan = compile_init(spec, host, options)
         streams = Streams(common.streams)
@@ -212,6 +215,7 @@ class InitContainerBuilder:
                 pid_file=common.pid_file,
                 console_fd=console,
                 pidfd_socket=self.pidfd_socket,
+                resources=resources,
             )
             creation = Creation(directory, spec, raw, plan, manager, host, options, request)
             creation.run()
@@ -230,7 +234,8 @@ class InitContainerBuilder:
         container.warnings = tuple(_warnings(spec, host, options))
         return container
 
-    def _manager(self, spec: dict[str, Any]) -> Any:
+    def _manager(self, spec: dict[str, Any], host: Host) -> tuple[Manager, dict[str, Any] | None]:
+        """Return the cgroup manager and the limits that it will apply, checked before anything is made."""
         from libcgroups import manager
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
@@ -240,10 +245,13 @@ class InitContainerBuilder:
             )
             if self.rootless is not None:
                 found.optional = self.rootless
-            found.check((spec.get("linux") or {}).get("resources"))
+            resources = resources_with_rules(
+                (spec.get("linux") or {}).get("resources"), enforceable=enforces_devices(host, found)
+            )
+            found.check(resources)
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error
-        return found
+        return found, resources
 
     def _options(self, spec: dict[str, Any], manager: Any) -> Options:
         return Options(
@@ -329,6 +337,11 @@ def resolve_rootfs(bundle: str, path: str) -> str:
             "config.json", [Problem("/root/path", f"{path!r}, the host's own root", "a directory of its own")]
         )
     return rootfs
+
+
+def enforces_devices(host: Host, manager: Manager) -> bool:
+    """Tell whether device rules are enforced: by the devices controller of v1, or on v2 by a program that only root may load."""
+    return host.privileged and not host.in_user_namespace and ("devices" in manager.paths or manager.mode == "v2")
 
 
 def listen_fds() -> int:

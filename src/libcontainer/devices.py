@@ -41,6 +41,31 @@ SYMLINKS = (
 )
 
 
+# What every container may do besides its own rules: make nodes (opening them is another matter), and use the default devices, its
+# terminals and /dev/net/tun. runc, crun and youki agree on the list.
+DEFAULT_RULES: tuple[dict[str, Any], ...] = (
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (10, 200))
+    ),
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+)
+DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
+
+
+def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool) -> dict[str, Any] | None:
+    """Return the cgroup resources with the complete list of device rules: nothing is allowed but what the spec and the defaults say.
+
+    Rules that begin with an allow would otherwise be read as exceptions to "everything" (GHSA-g54h-m393-cpwq). Without privileges no rule
+    can be enforced (`enforceable` False) and none is needed: in a user namespace of an unprivileged user no device can be made.
+    """
+    if not enforceable:
+        return {name: value for name, value in (resources or {}).items() if name != "devices"}
+    return {**(resources or {}), "devices": [DENY_ALL, *((resources or {}).get("devices") or ()), *DEFAULT_RULES]}
+
+
 def compile_devices(context: Context) -> Iterator[Op]:
     """Yield the nodes and links, unless /dev is the host's own, bound: there nothing is made."""
     if not _fills_dev(context):

@@ -44,6 +44,7 @@ class Request:
     pid_file: str | None = None
     console_fd: int = -1
     pidfd_socket: str | None = None
+    resources: dict[str, Any] | None = None
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -208,7 +209,7 @@ class Creation:
             return
         self.limited = True
         try:
-            self.manager.apply((self.spec.get("linux") or {}).get("resources"))
+            self.manager.apply(self.request.resources)
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error
 
@@ -400,12 +401,14 @@ def check_sibling(pid: int) -> None:
 
 def cgroup_error(error: libcgroups.errors.Error) -> CgroupError:
     """Return a cgroup library's error as one of ours."""
+    pointer = None if error.pointer is None else f"/linux/resources{error.pointer}"
+    where = "" if pointer is None else f"config.json {pointer}: "
     return CgroupError(
-        error.args[0] if error.args else str(error),
+        f"{where}{error.message}",
         step="cgroup",
-        pointer=getattr(error, "pointer", None),
-        syscall=getattr(error, "syscall", None),
-        errno=getattr(error, "errno", None),
-        path=getattr(error, "path", None),
-        remedy=getattr(error, "remedy", None),
+        pointer=pointer,
+        syscall=error.syscall,
+        errno=error.errno,
+        path=error.path,
+        remedy=error.remedy,
     )

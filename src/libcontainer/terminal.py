@@ -196,6 +196,7 @@ class Terminal:
         # Where the window size is read: the first of both that is a terminal.
         self._screen = next((fd for fd in (stdin, stdout) if os.isatty(fd)), None)
         self._former: list[Any] | None = None
+        self._copied: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         if os.isatty(self._stdin):
@@ -228,13 +229,30 @@ class Terminal:
         return (rows, columns) if rows and columns else None
 
     def copy_size(self, master_fd: int) -> None:
-        """Give the container's terminal the caller's size; on a change the kernel sends SIGWINCH inside."""
+        """Give the container's terminal the caller's size; on a change the kernel sends SIGWINCH inside.
+
+        Only what changed since the last look: a size that the container set itself stays otherwise.
+        """
         size = self.size()
-        if size is not None and size != termios.tcgetwinsize(master_fd):
+        if size is not None and size != self._copied:
             termios.tcsetwinsize(master_fd, size)
+            self._copied = size
+
+    def ignore_size(self) -> None:
+        """Take the size as it is now for known: `copy_size` copies later changes only."""
+        self._copied = self.size()
 
 
-def proxy(master_fd: int, pidfd: int, *, stdin: int = 0, stdout: int = 1) -> None:
+def proxy(
+    master_fd: int,
+    pidfd: int,
+    *,
+    stdin: int = 0,
+    stdout: int = 1,
+    start: Callable[[], None] | None = None,
+    keep_size: bool = False,
+    stop: int = -1,
+) -> None:
     """Connect the caller's stdin and stdout to the container's terminal until the process of `pidfd` ends.
 
     `stdin` and `stdout` may be a terminal, pipes or files. A terminal is raw meanwhile, and its size, with
@@ -254,8 +272,12 @@ def proxy(master_fd: int, pidfd: int, *, stdin: int = 0, stdout: int = 1) -> Non
             os.set_blocking(master_fd, False)
             source = _reopen(stdin, os.O_RDONLY, reopened)
             sink = _reopen(stdout, os.O_WRONLY, reopened)
+            if keep_size:
+                terminal.ignore_size()
             terminal.copy_size(master_fd)
-            _Proxy(master_fd, pidfd, source, sink, terminal, caught).run()
+            if start is not None:
+                start()
+            _Proxy(master_fd, pidfd, source, sink, terminal, caught, stop).run()
         finally:
             os.set_blocking(master_fd, blocking)
             for fd in reopened:
@@ -266,7 +288,14 @@ class _Proxy:
     """The two buffers between the caller's descriptors and the pty's master, and the loop that moves them."""
 
     def __init__(
-        self, master: int, pidfd: int, source: int, sink: int, terminal: Terminal, caught: Signals
+        self,
+        master: int,
+        pidfd: int,
+        source: int,
+        sink: int,
+        terminal: Terminal,
+        caught: Signals,
+        stop: int,
     ) -> None:
         self._master = master
         self._pidfd = pidfd
@@ -274,6 +303,7 @@ class _Proxy:
         self._sink = sink
         self._terminal = terminal
         self._caught = caught
+        self._stop = stop
         self._to_master = bytearray()
         self._to_sink = bytearray()
         self._source_open = True
@@ -287,7 +317,7 @@ class _Proxy:
         self._drain()
 
     def _step(self) -> bool:
-        """Wait for something to do and do it; return whether the process has ended."""
+        """Wait for something to do and do it; return whether the process has ended or the service shall."""
         ready = _poll(self._interest(), self._timeout_ms())
         self._master_rests = False
         if self._caught.fileno() in ready:
@@ -302,13 +332,14 @@ class _Proxy:
             self._read_source()
         if self._sink in ready and self._to_sink:
             self._write_sink()
-        return self._pidfd in ready
+        return self._pidfd in ready or self._stop in ready
 
     def _interest(self) -> dict[int, int]:
         """What to poll. A descriptor that must wait is left out: its hang-up would spin the loop."""
         interest = {self._pidfd: select.POLLIN}
         wanted = (
             (self._caught.fileno(), select.POLLIN, self._caught.fileno() >= 0),
+            (self._stop, select.POLLIN, self._stop >= 0),
             (self._master, select.POLLIN, not self._master_rests and len(self._to_sink) < _BUFFER_BYTES),
             (self._master, select.POLLOUT, not self._master_rests and bool(self._to_master)),
             (self._source, select.POLLIN, self._source_open and len(self._to_master) < _BUFFER_BYTES),

@@ -42,8 +42,8 @@ from __future__ import annotations
 
 from libcontainer.errors import Problem
 from libcontainer.spec.check_linux import (
-    ID_MAPPINGS,
     LINUX,
+    MOUNT_MAPPINGS,
     is_mapped,
     namespaces,
     sysctl_namespace,
@@ -245,7 +245,8 @@ def _with_article(namespace: str) -> str:
 
 def _check_mount(mount: dict[str, Any], here: str, problems: list[Problem]) -> None:
     options = strings(mount, "options")
-    bind = "bind" in options or "rbind" in options
+    # The type alone is not in the specification, but clients write it.
+    bind = "bind" in options or "rbind" in options or mount.get("type") == "bind"
     mapped = [name for name in ("uidMappings", "gidMappings") if mount.get(name)]
     if len(mapped) == 1:
         other = "gidMappings" if mapped == ["uidMappings"] else "uidMappings"
@@ -259,7 +260,7 @@ def _check_mount(mount: dict[str, Any], here: str, problems: list[Problem]) -> N
             Problem(f"{here}/options", describe("idmap" if "idmap" in options else "ridmap"), expected)
         )
     if bind and not mount.get("source") and "remount" not in options:
-        problems.append(missing(f"{here}/source", "what is bound: the mount has the option bind"))
+        problems.append(missing(f"{here}/source", "what is bound: this is a bind mount"))
 
 
 def _check_idmapped_mounts(spec: dict[str, Any], problems: list[Problem]) -> None:
@@ -308,8 +309,8 @@ MOUNT = Record(
         "type": text,
         "source": text,
         "options": TEXTS,
-        "uidMappings": ID_MAPPINGS,
-        "gidMappings": ID_MAPPINGS,
+        "uidMappings": MOUNT_MAPPINGS,
+        "gidMappings": MOUNT_MAPPINGS,
     },
     ("destination",),
     firm=("options", "uidMappings", "gidMappings"),

@@ -235,15 +235,13 @@ def _is_sysctl(value: str) -> bool:
     return not any(part in ("", ".", "..") for part in sysctl_path(value).split("/"))
 
 
-ID_MAPPINGS = Array(
-    Record(
-        {"containerID": ID, "hostID": ID, "size": Integer(1, 2**32 - 1)},
-        ("containerID", "hostID", "size"),
-        also=_check_extent,
-    ),
-    most=MOST_EXTENTS,
-    also=_check_extents,
+ID_MAPPING = Record(
+    {"containerID": ID, "hostID": ID, "size": Integer(1, 2**32 - 1)},
+    ("containerID", "hostID", "size"),
+    also=_check_extent,
 )
+ID_MAPPINGS = Array(ID_MAPPING, most=MOST_EXTENTS, also=_check_extents)
+MOUNT_MAPPINGS = Array(ID_MAPPING, least=1, most=MOST_EXTENTS, also=_check_extents)
 NAMESPACES = Array(
     Record(
         {
