@@ -175,14 +175,20 @@ class Bundle:
         return self.run("/bin/sh", "-c", script, timeout=timeout)
 
     def youki(self, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Call the command line with this bundle's root: `bundle.youki("state", bundle.id)`."""
+        """Call the command line with this bundle's root: `bundle.youki("state", bundle.id)`.
+
+        The output goes through files: a container keeps its creator's stdout, and the end of a pipe would be waited for.
+        """
         self.save()
         command = [str(YOUKI), "--root", str(self.root), *words]
-        done = subprocess.run(
-            command, cwd=self.path, text=True, capture_output=True, timeout=60, check=False, **more
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done
+        with open(self.path / "youki.out", "w+") as out, open(self.path / "youki.err", "w+") as err:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **more}
+            done = subprocess.run(command, cwd=self.path, timeout=60, check=False, **streams)
+            out.seek(0)
+            err.seek(0)
+            found = subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
+        assert not check or found.returncode == 0, found.stderr
+        return found
 
 
 def make_rootfs(path: Path) -> None:
