@@ -62,7 +62,7 @@ test-packaging: build ## Build the wheel and the source release, install them el
 build-sanitize/build.ninja: | $(VENV)/.ready
 	@CC=$$(command -v clang || echo cc) tools/configure build-sanitize -Dfuzz=true
 
-sanitize: build build-sanitize/build.ninja ## Build the fuzzer of init's plan decoder, with sanitizers
+sanitize: packages build-sanitize/build.ninja ## Build the fuzzer of init's plan decoder, with sanitizers
 	@$(NINJA) -C build-sanitize --quiet plan_fuzz
 
 fuzz: sanitize ## Fuzz init's plan decoder for FUZZ_SECONDS (60)

@@ -62,10 +62,10 @@ def patched(changes: dict[str, Json], base: Json = None) -> Json:
     """A copy of `base`, the default configuration, with the value at each JSON pointer set; `...` removes
     it.
     """
-    spec = copy.deepcopy(default_spec() if base is None else base)
+    spec: Json = copy.deepcopy(default_spec() if base is None else base)
     for pointer, value in changes.items():
         *parents, last = pointer[1:].split("/")
-        holder = spec
+        holder: Json = spec
         for parent in parents:
             holder = (
                 holder[int(parent)] if isinstance(holder, list) else holder.setdefault(_plain(parent), {})
@@ -333,7 +333,7 @@ def seccomps(draw: st.DrawFn) -> dict[str, Json]:
         },
         optional={"args": st.lists(argument, max_size=2)},
     )
-    seccomp = draw(
+    seccomp: dict[str, Json] = draw(
         st.fixed_dictionaries(
             {"defaultAction": st.sampled_from(ACTIONS)},
             optional={

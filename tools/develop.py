@@ -1,7 +1,7 @@
 """Make the virtual environment ready for work on the source tree: the `dev` requirements, and links to src/.
 
-Run with the virtual environment's own Python. Links, not an editable install: the `youki` launcher starts Python without
-`site`, so that nothing but a real directory below site-packages is found, and an edit is live at once.
+Run with the virtual environment's own Python. Links, not an editable install: the launcher starts Python
+without `site`, which finds nothing but what lies in site-packages; and an edit is live at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ def dev_requirements() -> list[str]:
 
 def install(requirements: list[str]) -> None:
     """Install requirements into this virtual environment. Raises CalledProcessError."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *requirements,
+    ]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -243,7 +243,7 @@ class Container:
         if self._record["hooks"].get("poststart"):
             self._run_poststart()
 
-    def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:
+    def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container.
 
         SIGKILL reaches every process where the container shares its pid namespace with others: no kernel ends

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 
 def compile_hooks(context: Context, kind: str, status: str, env: list[bytes] | None) -> Iterator[Op]:
-    """Yield the hooks of one kind. A hook without `env` gets `env`, the payload's, or none: never the runtime's."""
+    """Yield the hooks of one kind. A hook without `env` gets `env`, the payload's, or none: never the runtime's.
+
+    Before the change of root a hook starts in the bundle, as the runtime's own do, afterwards in the payload's
+    working directory.
+    """
     head, tail = _state(context, status)
+    cwd = context.options.bundle.encode() if kind == "createContainer" else b""
     for index, hook in enumerate(context.spec["hooks"][kind]):
         entries = hook.get("env")
         yield do.RunHook(
@@ -27,6 +32,7 @@ def compile_hooks(context: Context, kind: str, status: str, env: list[bytes] | N
             path=hook["path"].encode(),
             args=[item.encode() for item in hook.get("args") or [hook["path"]]],
             env=[item.encode() for item in entries] if entries is not None else env or [],
+            cwd=cwd,
             timeout_ms=1000 * (hook.get("timeout") or 0),
             head=head,
             tail=tail,

@@ -17,24 +17,31 @@ if TYPE_CHECKING:
     from libcontainer.container import Container, ExitStatus
 
 
-def serve(container: Container, *, stop: int = -1) -> ExitStatus:
+def serve(container: Container) -> ExitStatus:
     """Start the container, serve it until its first process has ended, and return how that ended.
 
     Signals are caught before the start: one that arrives early is forwarded, and does not end this process
-    and leave a container without anybody to serve it. The window size is that of the caller's terminal; a
-    `consoleSize` counts until that changes. When the descriptor `stop` becomes readable, a terminal is let go
-    and the container goes on unserved. Raises what `Container.start` raises.
+    and leave a container without anybody to serve it. Raises what `Container.start` raises.
     """
     pidfd = container._open_pidfd()
     if container._master >= 0:
-        size = (container.spec().get("process") or {}).get("consoleSize")
-        proxy(container._master, pidfd, start=container.start, keep_size=bool(size), stop=stop)
+        connect_terminal(container, pidfd)
     else:
-        _forward(container, pidfd)
+        _forward_signals(container, pidfd)
     return container.wait()
 
 
-def _forward(container: Container, pidfd: int) -> None:
+def connect_terminal(container: Container, pidfd: int, stop: int = -1) -> None:
+    """Start the container with its terminal on this process's own, until its first process has ended.
+
+    The window size is that of the caller's terminal; a `consoleSize` counts until that changes. When the
+    descriptor `stop` becomes readable, the terminal is let go and the container goes on unserved.
+    """
+    size = (container.spec().get("process") or {}).get("consoleSize")
+    proxy(container._master, pidfd, start=container.start, keep_size=bool(size), stop=stop)
+
+
+def _forward_signals(container: Container, pidfd: int) -> None:
     with ForwardedSignals(pidfd, required=False) as caught:
         container.start()
         if caught.fileno() >= 0:

@@ -34,6 +34,9 @@ _TAIL_BYTES = 4096
 _READ_BYTES = 65536
 # How long a killed program may take to disappear; one that hangs in the kernel is left to it.
 _KILL_WAIT_S = 5.0
+# How long to wait at most before looking for interrupts: a signal that arrives right before poll(2) blocks is
+# seen by Python only after it.
+_HEARTBEAT_S = 1.0
 _UMASK = 0o022
 _SIGKILL = signals.NUMBERS["KILL"]
 _CLONE_FS = 0x00000200  # sched.h
@@ -113,15 +116,20 @@ def execute(
     started.
     """
     opened: list[int] = []
+    start = _Start()
     try:
         given = _owned(opened, _memory_file(stdin))
         stdout, stdout_end = _pipe(opened)
         stderr, stderr_end = _pipe(opened)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pid = _spawn(path, argv, env, cwd, (given, stdout_end, stderr_end))
+        pid = _spawn(start, path, argv, env, cwd, (given, stdout_end, stderr_end))
         tails = {stdout: _Tail(), stderr: _Tail()}
         status, timed_out = _attend(pid, tails, deadline)
         return Outcome(status, timed_out, tails[stdout].text(), tails[stderr].text())
+    except BaseException:
+        # KeyboardInterrupt, for one, may come at any point: nothing that we started may go on unseen.
+        start.abandon()
+        raise
     finally:
         for fd in opened:
             os.close(fd)
@@ -213,9 +221,6 @@ def _attend(pid: int, tails: dict[int, _Tail], deadline: float | None) -> tuple[
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None, False  # ended, and reaped by someone else: wait(2), SIGCHLD ignored
-    except BaseException:
-        _end(pid)
-        raise
     try:
         in_time = _drain(pidfd, tails, deadline)
         if not in_time:
@@ -224,10 +229,6 @@ def _attend(pid: int, tails: dict[int, _Tail], deadline: float | None) -> tuple[
             if not _drain(pidfd, tails, in_kill_time):
                 return None, True
         return _reap(pid), not in_time
-    except BaseException:
-        # KeyboardInterrupt, for one: nothing that we started may go on unseen.
-        _end(pid)
-        raise
     finally:
         os.close(pidfd)
 
@@ -242,10 +243,10 @@ def _drain(pidfd: int, tails: dict[int, _Tail], deadline: float | None) -> bool:
         left_s = None if deadline is None else deadline - time.monotonic()
         if left_s is not None and left_s <= 0:
             return False
-        ready = {fd for fd, _ in poller.poll(None if left_s is None else left_s * 1000)}
+        wait_s = _HEARTBEAT_S if left_s is None else min(left_s, _HEARTBEAT_S)
+        ready = {fd for fd, _ in poller.poll(wait_s * 1000)}
         ended = pidfd in ready
-        # After the end there is one read more of both: what was written last may not have been reported
-        # yet.
+        # After the end both are read once more: what was written last may not have been reported yet.
         for fd in tails if ended else ready:
             tails[fd].read(fd)
     return True
@@ -261,11 +262,6 @@ def _kill_group(pid: int) -> None:
         pass  # it changed its user (a set-user-ID program); the caller reports that it did not end
 
 
-def _end(pid: int) -> None:
-    _kill_group(pid)
-    _reap(pid)
-
-
 def _reap(pid: int) -> int | None:
     """Wait for exactly this child and return its status; None when someone else has taken it."""
     try:
@@ -275,51 +271,64 @@ def _reap(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status)
 
 
+class _Start:
+    """One start of a program by a thread: `result` is its pid, or the error, once `done` is released."""
+
+    __slots__ = ("done", "launched", "result")
+
+    def __init__(self) -> None:
+        self.done = _thread.allocate_lock()
+        self.done.acquire()
+        self.launched = False
+        self.result: int | BaseException | None = None
+
+    def abandon(self) -> None:
+        """End the program, if there is one, whatever point its start has reached. Harmless after its end."""
+        deadline = time.monotonic() + _KILL_WAIT_S
+        while self.launched and self.result is None and time.monotonic() < deadline:
+            # With a timeout: the interrupted caller may hold the lock already.
+            self.done.acquire(timeout=_HEARTBEAT_S)
+        if isinstance(self.result, int):
+            _kill_group(self.result)
+            _reap(self.result)
+
+
 def _spawn(
-    path: str, argv: Sequence[str], env: Mapping[str, str], cwd: str, stdio: tuple[int, int, int]
+    start: _Start,
+    path: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    stdio: tuple[int, int, int],
 ) -> int:
     """Start the program and return its pid.
 
     posix_spawn(3) can set neither directory nor umask in Python. Both belong to the thread once it has left
-    the process's shared ones (unshare(2), CLONE_FS), so a short-lived thread sets them and spawns from
-    there.
+    the process's shared ones (unshare(2), CLONE_FS), so a short-lived thread sets them and spawns from there.
     """
     own_directory = _unshare_fs()
-    started = _thread.allocate_lock()
-    started.acquire()
-    result: list[int | BaseException] = []
 
     def work() -> None:
         try:
             own_directory()
             os.chdir(cwd)
             os.umask(_UMASK)
-            result.append(_posix_spawn(path, argv, env, stdio))
+            start.result = _posix_spawn(path, argv, env, stdio)
         except BaseException as error:
-            result.append(error)
+            start.result = error
         finally:
-            started.release()
+            start.done.release()
 
+    start.launched = True
     try:
         _thread.start_new_thread(work, ())
     except RuntimeError as error:
+        start.launched = False
         raise OSError(errno.EAGAIN, str(error)) from error
-    _await_spawn(started, result)
-    if isinstance(result[0], BaseException):
-        raise result[0]
-    return result[0]
-
-
-def _await_spawn(started: _thread.LockType, result: list[int | BaseException]) -> None:
-    try:
-        started.acquire()
-    except BaseException:
-        # KeyboardInterrupt: the thread is about to spawn; a child that nobody knows of must not stay
-        # behind.
-        started.acquire()
-        if isinstance(result[0], int):
-            _end(result[0])
-        raise
+    start.done.acquire()
+    if not isinstance(start.result, int):
+        raise start.result or RuntimeError("the program was not started")
+    return start.result
 
 
 def _posix_spawn(path: str, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]) -> int:

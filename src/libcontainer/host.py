@@ -90,27 +90,6 @@ class Host:
         """
         return Host(**{**self.__dict__, "new_mount_api": False})
 
-    def owner_of_namespace(self, path: str) -> int:
-        """Return the inode number of the user namespace that owns the namespace at `path`.
-
-        ioctl_nsfs(2) NS_GET_USERNS.
-        """
-        import fcntl
-
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            owner = fcntl.ioctl(fd, 0xB701)
-        finally:
-            os.close(fd)
-        try:
-            return os.fstat(owner).st_ino
-        finally:
-            os.close(owner)
-
-    def inode(self, path: str) -> int:
-        """Return the inode number of `path`, which tells namespaces apart."""
-        return os.stat(path).st_ino
-
 
 def _status(field: str) -> int:
     with open("/proc/self/status") as file:

@@ -40,6 +40,12 @@ ATTR_ATIME, ATTR_NODIRATIME, ATTR_IDMAP, ATTR_NOSYMFOLLOW = 0x70, 0x80, 0x100000
 
 OPEN_TREE_CLONE, AT_RECURSIVE = 1, 0x8000
 
+# fsconfig(2) takes a value of at most 255 bytes; mount(2) a page of them all together.
+LONGEST_VALUE = 255
+
+# Slots of init: the mount in hand, the directory that it will hide, and then the sources opened early.
+IN_HAND, HIDDEN, FIRST_SOURCE = 0, 1, 2
+
 # A row: option → (kind, mount attribute to set, to clear, mount(2) flag to set, to clear).
 # Kinds: "attribute" of the mount; "superblock" of the file system; "classic", which only mount(2) knows; and
 # the rest by name.
@@ -54,11 +60,11 @@ OPTIONS: dict[str, tuple[str, int, int, int, int]] = {
     "noexec": ("attribute", ATTR_NOEXEC, 0, MS_NOEXEC, 0),
     "exec": ("attribute", 0, ATTR_NOEXEC, 0, MS_NOEXEC),
     "noatime": ("attribute", ATTR_NOATIME, ATTR_ATIME, MS_NOATIME, MS_STRICTATIME | MS_RELATIME),
-    "atime": ("attribute", 0, ATTR_ATIME, 0, MS_NOATIME),
+    "atime": ("attribute", 0, ATTR_ATIME, MS_RELATIME, MS_NOATIME),
     "relatime": ("attribute", 0, ATTR_ATIME, MS_RELATIME, MS_NOATIME | MS_STRICTATIME),
     "norelatime": ("attribute", 0, ATTR_ATIME, 0, MS_RELATIME),
     "strictatime": ("attribute", ATTR_STRICTATIME, ATTR_ATIME, MS_STRICTATIME, MS_NOATIME | MS_RELATIME),
-    "nostrictatime": ("attribute", 0, ATTR_ATIME, 0, MS_STRICTATIME),
+    "nostrictatime": ("attribute", 0, ATTR_ATIME, MS_RELATIME, MS_STRICTATIME),
     "nodiratime": ("attribute", ATTR_NODIRATIME, 0, MS_NODIRATIME, 0),
     "diratime": ("attribute", 0, ATTR_NODIRATIME, 0, MS_NODIRATIME),
     "nosymfollow": ("attribute", ATTR_NOSYMFOLLOW, 0, MS_NOSYMFOLLOW, 0),
@@ -146,6 +152,10 @@ PSEUDO = frozenset(
 )
 
 
+# File systems whose files have no labels of their own on disk, and take one as a mount option.
+LABELLED = frozenset(("tmpfs", "ramfs", "devpts", "overlay"))
+
+
 class Request:
     """What one entry of `mounts` asks for, read off its options."""
 
@@ -169,8 +179,12 @@ class Request:
         if self.fstype == "bind" and not self.bind:
             # docker, podman and youki all write it: the type alone asks for a bind mount too.
             self.bind, self.flags_set = True, self.flags_set | MS_BIND
-        if self.bind:
+        if self.bind and self.source:
             self.source = os.path.join(bundle, self.source)
+        self.remount = self.flags_set & MS_REMOUNT != 0
+        too_long = any([len(item.encode()) > LONGEST_VALUE for item in (*self.data, self.source)])
+        # A bind has no file system to be configured; what only mount(2) takes means nothing to it.
+        self.classic = not self.bind and (self.classic or too_long)
 
     def _read(self, option: str) -> None:
         row = OPTIONS.get(option)
@@ -221,12 +235,35 @@ def requests(context: Context) -> list[Request]:
         found.append(request)
     if problems:
         raise InvalidConfig("config.json", problems)
+    _label(context, found)
     context.mounts = found
     return found
 
 
+def _label(context: Context, found: list[Request]) -> None:
+    """Add `linux.mountLabel` to the file systems that are made (config-linux.md); binds keep theirs."""
+    label = context.linux.get("mountLabel")
+    if not label:
+        return
+    if not context.host.selinux:
+        raise Unsupported(
+            f"config.json /linux/mountLabel: {label!r} was requested, but this kernel has no active SELinux",
+            pointer="/linux/mountLabel",
+            remedy="remove mountLabel, or boot with SELinux enabled",
+        )
+    for request in found:
+        if request.fstype in LABELLED and not request.bind:
+            request.data.append(f'context="{label}"')
+
+
 def _faults(request: Request) -> Iterator[Problem]:
     where = request.pointer
+    if request.destination == "/":
+        yield Problem(f"{where}/destination", "/", "a destination below /, which /root/path provides")
+    if request.bind and not request.source and not request.remount:
+        yield Problem(f"{where}/source", "nothing", "what is bound: the mount has the type or option bind")
+    if request.remount and (request.propagation or request.copy_up or request.idmap):
+        yield Problem(f"{where}/options", "remount", "no propagation, tmpcopyup or idmap beside remount")
     if request.bind and request.data:
         yield Problem(f"{where}/options", ",".join(request.data), "no file system option on a bind mount")
     if request.copy_up and request.fstype != "tmpfs":
@@ -236,11 +273,11 @@ def _faults(request: Request) -> Iterator[Problem]:
     if request.idmap and not request.bind:
         yield Problem(f"{where}/options", "an id mapping", "an id mapping only on a bind mount")
     if request.destination == "/proc":
-        if not (request.fstype == "proc" and not request.bind) and not request.bind:
+        if request.fstype != "proc" and not request.bind and not request.remount:
             yield Problem(f"{where}/type", request.fstype or "none", 'type "proc" at /proc (CVE-2019-16884)')
     elif request.destination.startswith("/proc/") and request.destination not in REPLACEABLE_BELOW_PROC:
         yield Problem(f"{where}/destination", request.destination, "a destination that is not inside /proc")
-    if not request.bind and not request.fstype and not request.flags_set & MS_REMOUNT:
+    if not request.bind and not request.fstype and not request.remount:
         yield Problem(f"{where}/type", "nothing", "a file system type, or the option bind")
 
 
@@ -251,7 +288,7 @@ def prepare(context: Context) -> Iterator[Op]:
     An id-mapped mount, too, needs the privilege of the file system's owner (mount_setattr(2)
     MOUNT_ATTR_IDMAP).
     """
-    for slot, request in enumerate(requests(context), start=1):
+    for slot, request in enumerate(requests(context), start=FIRST_SOURCE):
         if opened_early(context, request):
             yield from _open_source(context, request, slot)
             yield from _idmap(context, request, slot)
@@ -264,7 +301,7 @@ def prepare(context: Context) -> Iterator[Op]:
 
 def opened_early(context: Context, request: Request) -> bool:
     """Tell whether stage one opens the source of `request`."""
-    if not request.bind or not context.host.new_mount_api or request.classic:
+    if not request.bind or request.remount or not context.host.new_mount_api:
         return False
     return request.idmap or (context.userns and context.host.privileged)
 
@@ -282,12 +319,13 @@ def _propagation_of_clone(context: Context) -> int:
 
 def compile_mounts(context: Context) -> Iterator[Op]:
     """Yield the mounts in the order of the spec."""
-    from_cgroups = None
-    for slot, request in enumerate(requests(context), start=1):
-        if request.fstype == "cgroup" and not request.bind:
-            if from_cgroups is None:
-                from libcontainer.cgroup_mounts import compile_cgroup_mount as from_cgroups
-            yield from from_cgroups(context, request)
+    for slot, request in enumerate(requests(context), start=FIRST_SOURCE):
+        if request.remount:
+            yield from _remount(request)
+        elif request.fstype == "cgroup" and not request.bind:
+            from libcontainer.cgroup_mounts import compile_cgroup_mount
+
+            yield from compile_cgroup_mount(context, request)
         elif request.classic or not context.host.new_mount_api:
             yield from _classic(context, request)
         elif request.bind:
@@ -334,20 +372,25 @@ def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
 
 def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
     if not opened_early(context, request):
-        slot = 0
+        slot = IN_HAND
         yield from _open_source(context, request, slot)
     yield from _attributes(request, slot)
     yield from _attach(request, slot)
 
 
-def _attributes(request: Request, slot: int, *, inherited: int = 0) -> Iterator[Op]:
+def _attributes(request: Request, slot: int) -> Iterator[Op]:
     """Yield the changes to the mount in `slot`.
 
     Its own attributes, then those of the whole tree, then propagation in the given order.
     """
     where = request.pointer
-    if (request.set | request.clear) & ~inherited:
+    if request.set | request.clear:
         yield do.SetMountAttributes(pointer=where, slot=slot, set=request.set, clear=request.clear)
+    yield from _tree_attributes(request, slot)
+
+
+def _tree_attributes(request: Request, slot: int) -> Iterator[Op]:
+    where = request.pointer
     if request.recursive_set | request.recursive_clear:
         yield do.SetMountAttributes(
             pointer=where, slot=slot, set=request.recursive_set, clear=request.recursive_clear, recursive=1
@@ -358,15 +401,20 @@ def _attributes(request: Request, slot: int, *, inherited: int = 0) -> Iterator[
         )
 
 
+def _kind(request: Request) -> int:
+    """Tell what the mount may be attached on: see AttachMount."""
+    if request.destination == "/proc":
+        return do.PROCFS
+    if request.destination.startswith("/proc/"):
+        return do.ON_PROCFS
+    real = request.fstype in ("proc", "sysfs") and not request.bind
+    return do.REAL_DIRECTORY if real else do.LIKE_SOURCE
+
+
 def _attach(request: Request, slot: int) -> Iterator[Op]:
-    kind = do.LIKE_SOURCE
-    if request.fstype in ("proc", "sysfs") and not request.bind:
-        kind = do.REAL_DIRECTORY
-    elif request.destination == "/proc":
-        kind = do.REAL_DIRECTORY
-    elif request.destination.startswith("/proc/"):
-        kind = do.ON_PROCFS
-    yield do.AttachMount(pointer=request.pointer, slot=slot, target=request.destination.encode(), kind=kind)
+    yield do.AttachMount(
+        pointer=request.pointer, slot=slot, target=request.destination.encode(), kind=_kind(request)
+    )
 
 
 def _file_system(context: Context, request: Request) -> Iterator[Op]:
@@ -376,27 +424,50 @@ def _file_system(context: Context, request: Request) -> Iterator[Op]:
     attributes = request.set
     if delayed_readonly(request):
         attributes &= ~ATTR_RDONLY
-    parameters = [*request.superblock, *request.data]
+    parameters = [*request.superblock, *[_unquoted(item) for item in request.data]]
     if request.readonly and request.fstype not in PSEUDO:
         parameters.insert(0, "ro")
-    target = request.destination.encode()
+    yield from _hold_hidden(request)
     yield do.NewMount(
         pointer=request.pointer,
-        slot=0,
+        slot=IN_HAND,
         fstype=request.fstype.encode(),
         source=request.source.encode(),
         parameters=[item.encode() for item in parameters],
         attributes=attributes,
     )
-    if request.fstype == "tmpfs" and not any([item.startswith("mode=") for item in request.data]):
-        yield do.InheritMode(pointer=request.pointer, slot=0, target=target)
+    yield from _resemble_hidden(request)
+    yield from _tree_attributes(request, IN_HAND)
+    yield from _attach(request, IN_HAND)
+
+
+def _unquoted(option: str) -> str:
+    """Take the quotes off a value: they protect its commas in the one string of mount(2), not here."""
+    key, _, value = option.partition("=")
+    quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+    return f"{key}={value[1:-1]}" if quoted else option
+
+
+def _hold_hidden(request: Request) -> Iterator[Op]:
+    """Yield what keeps the directory that a tmpfs will hide, where the tmpfs is to resemble it."""
+    if request.fstype == "tmpfs" and (request.copy_up or _inherits_mode(request)):
+        yield do.OpenTarget(
+            pointer=request.pointer, slot=HIDDEN, path=request.destination.encode(), optional=1
+        )
+
+
+def _resemble_hidden(request: Request) -> Iterator[Op]:
+    if request.fstype != "tmpfs":
+        return
+    if _inherits_mode(request):
+        owner = not any([item.startswith(("uid=", "gid=")) for item in request.data])
+        yield do.InheritMode(pointer=request.pointer, slot=IN_HAND, hidden=HIDDEN, owner=int(owner))
     if request.copy_up:
-        yield do.CopyUp(pointer=request.pointer, slot=0, target=target)
-    tree_only = Request({"destination": request.destination}, request.pointer, "/")
-    tree_only.recursive_set, tree_only.recursive_clear = request.recursive_set, request.recursive_clear
-    tree_only.propagation = request.propagation
-    yield from _attributes(tree_only, 0)
-    yield from _attach(request, 0)
+        yield do.CopyUp(pointer=request.pointer, slot=IN_HAND, hidden=HIDDEN)
+
+
+def _inherits_mode(request: Request) -> bool:
+    return not any([item.startswith("mode=") for item in request.data])
 
 
 def delayed_readonly(request: Request) -> bool:
@@ -424,11 +495,48 @@ def _sysfs_is_refused(context: Context) -> bool:
 
 
 def _sysfs_of_host(request: Request) -> Iterator[Op]:
-    yield do.OpenTree(pointer=request.pointer, slot=0, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
-    yield from _attributes(request, 0)
-    yield do.AttachMount(
-        pointer=request.pointer, slot=0, target=request.destination.encode(), kind=do.REAL_DIRECTORY
+    """Yield a bind of the host's /sys.
+
+    What is asked for holds for its whole tree: cgroups that are delegated to the caller must not be writable
+    behind a read-only /sys (CVE-2023-25809).
+    """
+    where = request.pointer
+    yield do.OpenTree(pointer=where, slot=IN_HAND, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
+    if request.set | request.clear:
+        yield do.SetMountAttributes(
+            pointer=where, slot=IN_HAND, set=request.set, clear=request.clear, recursive=1
+        )
+    yield from _tree_attributes(request, IN_HAND)
+    yield from _attach(request, IN_HAND)
+
+
+def _remount(request: Request) -> Iterator[Op]:
+    """Yield the change of a mount made before: of its own flags with `bind`, else of its file system."""
+    where, target = request.pointer, request.destination.encode()
+    flags = request.flags_set & ~(MS_BIND | MS_REC)
+    if request.bind:
+        yield do.OpenTarget(pointer=where, slot=IN_HAND, path=target, optional=0)
+        yield do.Remount(pointer=where, slot=IN_HAND, set=flags & ~MS_REMOUNT, clear=request.flags_clear)
+        return
+    yield do.Mount(
+        pointer=where,
+        slot=IN_HAND,
+        source=request.source.encode(),
+        target=target,
+        fstype=b"",
+        flags=flags,
+        data=_data(request),
+        kind=do.LIKE_SOURCE,
     )
+
+
+def _data(request: Request) -> bytes:
+    """Return the options of the file system as mount(2) takes them: in one string, parted by commas."""
+    escaped = [
+        item.replace(",", "\\,") if request.fstype == "overlay" and "\\," not in item else item
+        for item in request.data
+    ]
+    return ",".join(escaped).encode()
 
 
 def _classic(context: Context, request: Request) -> Iterator[Op]:
@@ -436,34 +544,53 @@ def _classic(context: Context, request: Request) -> Iterator[Op]:
 
     The mount, then for a bind its flags, then the propagation. For older kernels and a few old flags.
     """
-    where, target = request.pointer, request.destination.encode()
-    if request.recursive_set | request.recursive_clear or request.idmap:
+    new = context.host.new_mount_api
+    if request.idmap or (request.recursive_set | request.recursive_clear and not new):
         raise Unsupported(
-            f"config.json {where}: recursive and id-mapped mount options need Linux 5.12 (mount_setattr)",
-            pointer=where,
+            f"config.json {request.pointer}: recursive and id-mapped mounts need Linux 5.12 (mount_setattr)",
+            pointer=request.pointer,
             syscall="mount_setattr",
             remedy="remove the option, or run on a newer kernel",
         )
-    source, flags, fstype = request.source, request.flags_set, request.fstype
-    if fstype == "sysfs" and _sysfs_is_refused(context):
-        source, fstype, flags = "/sys", "", flags | MS_BIND | MS_REC
-    bind = flags & MS_BIND != 0
-    first = flags & (MS_BIND | MS_REC) if bind else flags & ~(MS_RDONLY if delayed_readonly(request) else 0)
-    real = not bind and request.fstype in ("proc", "sysfs") or request.destination == "/proc"
-    below_proc = request.destination.startswith("/proc/")
-    kind = do.REAL_DIRECTORY if real else do.ON_PROCFS if below_proc else do.LIKE_SOURCE
+    if request.bind:
+        yield from _classic_bind(request, request.source)
+    elif request.fstype == "sysfs" and _sysfs_is_refused(context):
+        yield from _classic_bind(request, "/sys", recursive=True)
+    else:
+        yield from _classic_file_system(request)
+    if new:
+        yield from _tree_attributes(request, IN_HAND)
+        return
+    for propagation in request.propagation:
+        yield do.ChangePropagation(pointer=request.pointer, slot=IN_HAND, flags=propagation)
+
+
+def _classic_bind(request: Request, source: str, *, recursive: bool = False) -> Iterator[Op]:
+    where, rest = request.pointer, request.flags_set & ~(MS_BIND | MS_REC)
     yield do.Mount(
         pointer=where,
-        slot=0,
+        slot=IN_HAND,
         source=source.encode(),
-        target=target,
-        fstype=fstype.encode(),
-        flags=first,
-        data=",".join(request.data).encode(),
-        kind=kind,
+        target=request.destination.encode(),
+        fstype=b"",
+        flags=MS_BIND | (MS_REC if recursive else request.flags_set & MS_REC),
+        data=b"",
+        kind=_kind(request),
     )
-    rest = flags & ~(MS_BIND | MS_REC)
-    if bind and (rest or request.flags_clear):
-        yield do.Remount(pointer=where, slot=0, set=rest, clear=request.flags_clear)
-    for propagation in request.propagation:
-        yield do.ChangePropagation(pointer=where, slot=0, flags=propagation)
+    if rest or request.flags_clear:
+        yield do.Remount(pointer=where, slot=IN_HAND, set=rest, clear=request.flags_clear)
+
+
+def _classic_file_system(request: Request) -> Iterator[Op]:
+    yield from _hold_hidden(request)
+    yield do.Mount(
+        pointer=request.pointer,
+        slot=IN_HAND,
+        source=request.source.encode(),
+        target=request.destination.encode(),
+        fstype=request.fstype.encode(),
+        flags=request.flags_set & ~(MS_RDONLY if delayed_readonly(request) else 0),
+        data=_data(request),
+        kind=_kind(request),
+    )
+    yield from _resemble_hidden(request)

@@ -27,18 +27,26 @@ CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
 def enter(context: Context) -> Iterator[Op]:
     """Yield the operations of stage one: everything up to the clone of stage two."""
-    late = [
-        name for name in JOIN_ORDER if context.namespaces.get(name) and _owned_by_joined_user(context, name)
-    ]
-    for name in JOIN_ORDER:
-        if context.namespaces.get(name) and name not in late:
-            yield _join(context, name)
+    joined = [name for name in JOIN_ORDER if context.namespaces.get(name)]
+    # setns(2) asks for CAP_SYS_ADMIN in the caller's own user namespace, too: the privileged have it now and
+    # over all that is below, others only in the container's.
+    late = bool(context.userns and not context.host.privileged)
+    if not late:
+        yield from _join_all(context, joined)
     yield from _user(context)
-    for name in late:
-        yield _join(context, name)
+    if late:
+        yield from _join_all(context, joined)
     yield from _time(context)
+    if context.userns:
+        # After the time offsets: the change of identity makes /proc/self another's (proc(5), dumpable).
+        yield do.BecomeRoot(pointer=context.pointers["user"], groups=groups_rule(context))
     flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
     yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=0 if context.options.as_sibling else 1)
+
+
+def _join_all(context: Context, names: list[str]) -> Iterator[Op]:
+    for name in names:
+        yield _join(context, name)
 
 
 def _join(context: Context, name: str) -> Op:
@@ -51,24 +59,8 @@ def _join(context: Context, name: str) -> Op:
     )
 
 
-def _owned_by_joined_user(context: Context, name: str) -> bool:
-    """Tell whether joining `name` needs the capabilities that only the joined user namespace gives.
-
-    Setns(2).
-    """
-    user = context.namespaces.get("user")
-    path = context.namespaces[name]
-    return (
-        user is not None
-        and path is not None
-        and context.host.owner_of_namespace(path) == context.host.inode(user)
-    )
-
-
 def _user(context: Context) -> Iterator[Op]:
-    """Enter the user namespace before the others are made, so that they belong to it, and drop the host's
-    identity at once.
-    """
+    """Enter the user namespace before the others are made, so that they belong to it."""
     if not context.userns:
         return
     pointer = context.pointers["user"]
@@ -77,7 +69,6 @@ def _user(context: Context) -> Iterator[Op]:
         yield do.Sync(pointer="/linux/uidMappings", point=do.SYNC_MAPS)
     else:
         yield _join(context, "user")
-    yield do.BecomeRoot(pointer=pointer, groups=groups_rule(context))
 
 
 def groups_rule(context: Context) -> int:

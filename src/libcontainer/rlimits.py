@@ -53,7 +53,7 @@ def apply(pid: int, rlimits: list[dict[str, Any]]) -> None:
 def _value(number: int) -> int:
     # RLIM_INFINITY is all ones to the kernel and -1 to Python; larger than the signed range does not fit
     # Python's conversion.
-    return number - (1 << 64) if number > 1 << 63 else number
+    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def _error(pid: int, index: int, limit: dict[str, Any], error: OSError | ValueError) -> SetupError:

@@ -73,15 +73,21 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
 
 
 def check_preserved(count: int) -> None:
-    """Raise InvalidArgument unless descriptors 3 to 2+`count` are open."""
+    """Raise InvalidArgument unless descriptors 3 to 2+`count` are open and inheritable.
+
+    One that is close-on-exec was not meant for another program: it may be the runtime's own, such as the
+    directory of the records, which a container must never get (CVE-2024-21626).
+    """
     for fd in range(3, 3 + count):
         try:
-            os.fstat(fd)
+            if fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC == 0:
+                continue
         except OSError:
-            raise InvalidArgument(
-                f"file descriptor {fd} does not exist, but {count} are to be preserved",
-                remedy="--preserve-fds takes a number of descriptors, counted from 3",
-            ) from None
+            pass
+        raise InvalidArgument(
+            f"file descriptor {fd} does not exist or is close-on-exec, but {count} are to be preserved",
+            remedy="--preserve-fds and LISTEN_FDS count inheritable descriptors from 3 on",
+        )
 
 
 def _above(fd: int, target: int, opened: list[int]) -> int:

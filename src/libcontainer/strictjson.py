@@ -243,8 +243,8 @@ def _scan_slowly(text: str, start: int, hooks: _Hooks, source: str) -> object:
     try:
         value, end = decoder.raw_decode(text, start)
     except JSONDecodeError as error:
-        problem = _syntax_problem(text, error.pos, error.msg[:1].lower() + error.msg[1:])
-        raise InvalidConfig(source, [problem]) from None
+        what = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
+        raise InvalidConfig(source, [_syntax_problem(text, error.pos, what)]) from None
     except (RecursionError, MemoryError):
         raise InvalidConfig(source, [_TOO_DEEP_TO_READ]) from None
     if text[end:].strip(_WHITESPACE):
@@ -256,7 +256,8 @@ _TOO_DEEP_TO_READ = Problem("", "nesting beyond what can be read", f"at most {DE
 
 
 def _syntax_problem(text: str, position: int, what: str) -> Problem:
-    position += len(text[position:]) - len(text[position:].lstrip(_WHITESPACE))
+    if "control character" not in what:  # which may be whitespace itself
+        position += len(text[position:]) - len(text[position:].lstrip(_WHITESPACE))
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return Problem("", f"{what} at line {line}, column {column}", "one JSON value")

@@ -112,9 +112,7 @@ class Creation:
             self.plan = compile_init(self.spec, self.host, self.options)
 
     def _spawn(self) -> None:
-        self.stage_one, self.channel = spawn(
-            self.request.stdio, self.options.preserve_fds + self.options.listen_fds
-        )
+        self.stage_one, self.channel = spawn(self.request.stdio, self.options.passed_fds)
         try:
             self.manager.add_process(self.stage_one)
         except libcgroups.errors.Error as error:
@@ -363,7 +361,7 @@ def open_namespace(path: str, nstype: int, pointer: str) -> int:
     except OSError as error:
         raise SetupError(
             f"config.json {pointer}/path: cannot open {path}: {error.strerror}",
-            pointer=pointer,
+            pointer=f"{pointer}/path",
             path=path,
             syscall="open",
             errno=error.errno,
@@ -377,7 +375,7 @@ def open_namespace(path: str, nstype: int, pointer: str) -> int:
         os.close(fd)
         raise InvalidArgument(
             f"config.json {pointer}/path: {path} is not a namespace of the declared type",
-            pointer=pointer,
+            pointer=f"{pointer}/path",
             path=path,
             remedy="use a path such as /proc/PID/ns/net that belongs to the type",
         )

@@ -1,9 +1,10 @@
 """The build backend: meson-python, after a C compiler was chosen.
 
-The choice, first match wins: `$CC`; `musl-gcc`; `cc`, `gcc` or `clang` (static glibc, larger); the `ziglang` wheel, which the
-build front end then installs as a build requirement. Nothing else differs from meson-python (PEP 517, PEP 660).
+The choice, first match wins: `$CC`; `musl-gcc`; `cc`, `gcc` or `clang` (static glibc, larger); the `ziglang`
+wheel, which the build front end then installs as a build requirement. Nothing else differs from meson-python
+(PEP 517, PEP 660).
 
-Run as a program it prints the choice, for the Makefile.
+Run as a program it prints the choice as shell commands, for tools/configure.
 """
 
 from __future__ import annotations
@@ -26,14 +27,20 @@ def system_compiler() -> str | None:
     return next((name for name in SYSTEM_COMPILERS if shutil.which(name)), None)
 
 
-def zig_compiler() -> str:
-    """Return the command of the ziglang wheel's C compiler, for a static musl program of this architecture."""
-    return shlex.join([sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-musl"])
+def zig(*arguments: str) -> str:
+    """Return a command of the ziglang wheel."""
+    return shlex.join([sys.executable, "-m", "ziglang", *arguments])
 
 
-def choose_compiler() -> str:
-    """Return the compiler command to put into `CC`."""
-    return system_compiler() or zig_compiler()
+def zig_tools() -> dict[str, str]:
+    """Return the compiler for a static musl program of this architecture, and the archiver that meson insists on."""
+    return {"CC": zig("cc", "-target", f"{platform.machine()}-linux-musl"), "AR": zig("ar")}
+
+
+def toolchain() -> dict[str, str]:
+    """Return the variables that tell meson what to compile with."""
+    compiler = system_compiler()
+    return {"CC": compiler} if compiler else zig_tools()
 
 
 def requirements() -> list[str]:
@@ -45,7 +52,7 @@ def build_wheel(wheel_directory: str, settings: Any = None, metadata_directory: 
     """Build a wheel. PEP 517."""
     import mesonpy
 
-    os.environ["CC"] = choose_compiler()
+    os.environ.update(toolchain())
     return mesonpy.build_wheel(wheel_directory, settings, metadata_directory)
 
 
@@ -53,7 +60,7 @@ def build_editable(wheel_directory: str, settings: Any = None, metadata_director
     """Build an editable wheel. PEP 660."""
     import mesonpy
 
-    os.environ["CC"] = choose_compiler()
+    os.environ.update(toolchain())
     return mesonpy.build_editable(wheel_directory, settings, metadata_directory)
 
 
@@ -61,7 +68,7 @@ def build_sdist(sdist_directory: str, settings: Any = None) -> str:
     """Build a source release. PEP 517."""
     import mesonpy
 
-    os.environ["CC"] = choose_compiler()
+    os.environ.update(toolchain())
     return mesonpy.build_sdist(sdist_directory, settings)
 
 
@@ -88,4 +95,5 @@ def get_requires_for_build_sdist(settings: Any = None) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(choose_compiler())
+    for name, command in toolchain().items():
+        print(f"export {name}={shlex.quote(command)}")

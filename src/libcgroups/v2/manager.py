@@ -28,6 +28,7 @@ RESOURCES = {  # resource → modules of this package, in the order of writing; 
     "rdma": ("rdma",),
     "unified": ("unified",),
 }
+NOT_CONTROLLERS = ("devices",)  # limited by other means than a controller's files
 THREADED_CONTROLLERS = ("cpu", "cpuset", "perf_event", "pids")  # cgroup-v2.rst, "Threads"
 
 
@@ -143,6 +144,8 @@ class V2Manager(Manager):
 
 def _controllers_of(change: Change) -> list[str]:
     """A module stands for one controller; `unified` names them by its files, of which cgroup.* need none."""
+    if change.controller.NAME in NOT_CONTROLLERS:
+        return []
     if change.controller.NAME:
         return [change.controller.NAME]
     return [name for name in (file.partition(".")[0] for file, _ in change.settings) if name != "cgroup"]

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "kernel.h"
 #include "mountapi.h"
@@ -24,6 +25,7 @@
 #define TIOCGPTPEER 0x5441
 #endif
 #define DEVPTS_SUPER_MAGIC_ 0x1cd1
+#define PIPEFS_MAGIC_ 0x50495045
 #define DEVPTS_PTMX_INODE 2
 
 static int open_multiplexor(struct run *run)
@@ -138,19 +140,24 @@ int op_reopen_null(struct run *run, const struct reopen_null *op)
 	return 0;
 }
 
-/* A user that is not root must be able to reopen /dev/stdout.  Only terminals and pipes, never files, sockets or the null device:
- * those are the host's (CVE-2026-88265; chown of the host's /dev/null). */
+/* A terminal or a pipe without a name.  Files, sockets, fifos and devices such as /dev/zero are the host's. */
+static bool is_for_the_payload(int fd, const struct stat *status)
+{
+	if (S_ISCHR(status->st_mode))
+		return isatty(fd);
+	return S_ISFIFO(status->st_mode) && verify_filesystem(fd, PIPEFS_MAGIC_) == 0;
+}
+
+/* A user that is not root must be able to reopen /dev/stdout.  The group stays: a terminal's is `tty`, pts(4).
+ * CVE-2026-88265; chown of the host's /dev/null. */
 int op_chown_stdio(struct run *run, const struct chown_stdio *op)
 {
 	struct stat status;
 
 	for (int fd = 0; fd < 3; fd++) {
-		if (fstat(fd, &status) < 0 || is_null_device(&status) || status.st_uid == (uid_t)op->uid)
+		if (fstat(fd, &status) < 0 || status.st_uid == (uid_t)op->uid || !is_for_the_payload(fd, &status))
 			continue;
-		if (!S_ISCHR(status.st_mode) && !S_ISFIFO(status.st_mode))
-			continue;
-		if (fchown(fd, (uid_t)op->uid, (gid_t)op->gid) < 0 && errno != EPERM && errno != EINVAL &&
-		    errno != EROFS)
+		if (fchown(fd, (uid_t)op->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
 			return fail(run, errno, "fchown", "stdio");
 	}
 	return 0;

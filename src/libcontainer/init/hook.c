@@ -2,12 +2,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,12 @@
 #include "operations.h"
 #include "path.h"
 #include "payload.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#define MFD_CLOEXEC_ 1U
+#define MFD_NOEXEC_SEAL_ 8U
 
 /* The last of what the hook wrote, for the error. */
 struct tail {
@@ -52,40 +59,62 @@ _Noreturn static void become_hook(const struct run *run, const struct run_hook *
 {
 	if (setsid() < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
 		_exit(126);
+	if (op->cwd.length > 0 && chdir(text(run, op->cwd)) < 0 && chdir("/") < 0)
+		_exit(126);
+	(void)umask(022);
 	close_from(3, -1);
 	execve(text(run, op->path), string_vector(run, op->args, 0), string_vector(run, op->env, 0));
 	dprintf(2, "%s: %s", text(run, op->path), strerror(errno));
 	_exit(127);
 }
 
-/* A hook need not read its input: a broken pipe is no error. */
-static void send_state(const struct run *run, const struct run_hook *op, int fd)
+/* The state as a file in memory: a hook that does not read it can neither block nor break us, as it could with a pipe. */
+static int state_file(const struct run *run, const struct run_hook *op)
 {
-	char number[24];
-	int length = snprintf(number, sizeof(number), "%d", getpid());
+	_cleanup_close_ int fd = (int)syscall(SYS_memfd_create, "state", MFD_CLOEXEC_ | MFD_NOEXEC_SEAL_);
 
-	(void)!send(fd, text(run, op->head), op->head.length, MSG_NOSIGNAL);
-	(void)!send(fd, number, (size_t)length, MSG_NOSIGNAL);
-	(void)!send(fd, text(run, op->tail), op->tail.length, MSG_NOSIGNAL);
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = (int)syscall(SYS_memfd_create, "state", MFD_CLOEXEC_);
+	if (fd < 0)
+		return -errno;
+	errno = EIO;
+	if (dprintf(fd, "%s%d%s", text(run, op->head), getpid(), text(run, op->tail)) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	return TAKE_FD(fd);
 }
 
-/* Read what the hook writes until it closes the pipe or the time is up; 0, or -ETIMEDOUT. */
-static int drain(int fd, int64_t deadline, struct tail *tail)
+static bool take_output(int fd, struct tail *tail)
 {
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	char data[512];
-	ssize_t size;
+	ssize_t size = read(fd, data, sizeof(data));
+
+	if (size > 0)
+		keep_tail(tail, data, (size_t)size);
+	return size > 0;
+}
+
+/* Read what the hook writes until it ends or the time is up; 0, or -ETIMEDOUT.  Its end is told by the pidfd: what it leaves in the
+ * background may hold the pipe open for ever.  Before Linux 5.3 there is none (-1), and the end of the pipe has to do. */
+static int drain(int fd, int pidfd, int64_t deadline, struct tail *tail)
+{
+	struct pollfd wait[] = { { .fd = fd, .events = POLLIN }, { .fd = pidfd, .events = POLLIN } };
 
 	for (;;) {
 		int64_t left = deadline ? deadline - now_ms() : -1;
 		if (deadline && left <= 0)
 			return -ETIMEDOUT;
-		if (poll(&wait, 1, (int)left) <= 0)
+		if (poll(wait, 2, left > INT_MAX ? INT_MAX : (int)left) <= 0)
 			continue;
-		size = read(fd, data, sizeof(data));
-		if (size <= 0)
+		if (wait[1].revents != 0) {
+			while (take_output(fd, tail))
+				;
 			return 0;
-		keep_tail(tail, data, (size_t)size);
+		}
+		if (!take_output(fd, tail)) {
+			if (pidfd < 0)
+				return 0;
+			wait[0].fd = -1; /* it has closed its output and goes on */
+		}
 	}
 }
 
@@ -118,28 +147,11 @@ static int fail_hook(struct run *run, const struct run_hook *op, int status, str
 	return fail(run, status == -ETIMEDOUT ? ETIMEDOUT : 0, "hook", run->failure.detail);
 }
 
-int op_run_hook(struct run *run, const struct run_hook *op)
+static int await_hook(pid_t pid, int output, int64_t deadline, struct tail *tail)
 {
-	_cleanup_close_ int state_ours = -1, output_ours = -1;
-	int64_t deadline = op->timeout_ms ? now_ms() + op->timeout_ms : 0;
-	struct tail tail = { .used = 0 };
-	int state[2], output[2], status;
-	pid_t pid;
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int status = drain(output, pidfd, deadline, tail);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, state) < 0 || pipe2(output, O_CLOEXEC) < 0)
-		return fail(run, errno, "pipe2", NULL);
-	state_ours = state[1];
-	output_ours = output[0];
-	pid = fork();
-	if (pid == 0)
-		become_hook(run, op, state[0], output[1]);
-	close(state[0]);
-	close(output[1]);
-	if (pid < 0)
-		return fail(run, errno, "fork", NULL);
-	send_state(run, op, state_ours);
-	shutdown(state_ours, SHUT_WR);
-	status = drain(output_ours, deadline, &tail);
 	if (status == 0)
 		status = reap(pid, deadline);
 	if (status == -ETIMEDOUT) {
@@ -147,5 +159,33 @@ int op_run_hook(struct run *run, const struct run_hook *op)
 		kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 	}
+	return status;
+}
+
+int op_run_hook(struct run *run, const struct run_hook *op)
+{
+	int64_t deadline = op->timeout_ms ? now_ms() + op->timeout_ms : 0;
+	struct tail tail = { .used = 0 };
+	_cleanup_close_ int state = state_file(run, op);
+	_cleanup_close_ int output_ours = -1, output_theirs = -1;
+	int output[2], status;
+	pid_t pid;
+
+	if (state < 0)
+		return fail(run, -state, "memfd_create", NULL);
+	if (pipe2(output, O_CLOEXEC) < 0)
+		return fail(run, errno, "pipe2", NULL);
+	output_ours = output[0];
+	output_theirs = output[1];
+	/* Ours only: the two ends of a pipe are two open files. */
+	if (fcntl(output_ours, F_SETFL, O_NONBLOCK) < 0)
+		return fail(run, errno, "fcntl", NULL);
+	pid = fork();
+	if (pid < 0)
+		return fail(run, errno, "fork", NULL);
+	if (pid == 0)
+		become_hook(run, op, state, output_theirs);
+	close(TAKE_FD(output_theirs));
+	status = await_hook(pid, output_ours, deadline, &tail);
 	return status == 0 ? 0 : fail_hook(run, op, status, &tail);
 }

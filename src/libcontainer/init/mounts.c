@@ -20,6 +20,9 @@
 #include "path.h"
 #include "procfs.h"
 
+#define PROC_ROOT_INODE 1
+#define OVERFLOW_ID 65534
+
 static void fill_slot(struct run *run, int64_t slot, int fd)
 {
 	if (run->slots[slot] >= 0)
@@ -128,7 +131,7 @@ static int open_target(struct run *run, const char *target, int64_t kind, bool d
 {
 	_cleanup_close_ int fd = -1;
 
-	if (kind == REAL_DIRECTORY)
+	if (kind == REAL_DIRECTORY || kind == PROCFS)
 		return open_directory_without_symlinks(run->rootfs_fd, target, true);
 	if (kind == DIRECTORY || directory)
 		fd = make_directory_in_root(run->rootfs_fd, target, 0755);
@@ -139,6 +142,18 @@ static int open_target(struct run *run, const char *target, int64_t kind, bool d
 	return fd < 0 ? fd : TAKE_FD(fd);
 }
 
+/* Only the root of a procfs may be bound on /proc: a directory of the image could answer for the kernel (CVE-2019-16884). */
+static int check_source(int fd, int64_t kind)
+{
+	struct stat status;
+
+	if (kind != PROCFS)
+		return 0;
+	if (verify_filesystem(fd, PROC_SUPER_MAGIC) < 0 || fstat(fd, &status) < 0 || status.st_ino != PROC_ROOT_INODE)
+		return -EXDEV;
+	return 0;
+}
+
 int op_attach_mount(struct run *run, const struct attach_mount *op)
 {
 	const char *path = text(run, op->target);
@@ -147,6 +162,8 @@ int op_attach_mount(struct run *run, const struct attach_mount *op)
 
 	if (fstat(run->slots[op->slot], &source) < 0)
 		return fail(run, errno, "fstat", path);
+	if (check_source(run->slots[op->slot], op->kind) < 0)
+		return fail(run, EXDEV, "stat", "the source is not the root of a procfs");
 	target = open_target(run, path, op->kind, S_ISDIR(source.st_mode));
 	if (target < 0)
 		return fail(run, -target, "open", path);
@@ -155,33 +172,47 @@ int op_attach_mount(struct run *run, const struct attach_mount *op)
 	return 0;
 }
 
+int op_open_target(struct run *run, const struct open_target *op)
+{
+	const char *path = text(run, op->path);
+	int fd = open_in_root(run->rootfs_fd, path, O_PATH);
+
+	if (fd < 0 && !(fd == -ENOENT && op->optional))
+		return fail(run, -fd, "open", path);
+	fill_slot(run, op->slot, fd < 0 ? -1 : fd);
+	return 0;
+}
+
+/* An id that the user namespace does not map shows as this one (/proc/sys/kernel/overflowuid), and cannot be given. */
+static bool is_overflow(const struct stat *status)
+{
+	return status->st_uid == OVERFLOW_ID || status->st_gid == OVERFLOW_ID;
+}
+
 int op_inherit_mode(struct run *run, const struct inherit_mode *op)
 {
-	_cleanup_close_ int target = open_in_root(run->rootfs_fd, text(run, op->target), O_PATH);
+	int root = run->slots[op->slot], hidden = run->slots[op->hidden];
 	struct stat status;
-	int root = run->slots[op->slot];
 
-	if (target < 0 || fstat(target, &status) < 0)
-		return 0; /* nothing is hidden, so there is nothing to resemble */
-	if (fchownat(root, "", status.st_uid, status.st_gid, AT_EMPTY_PATH) < 0)
-		return fail(run, errno, "chown", text(run, op->target));
+	if (hidden < 0)
+		return 0;
+	if (fstat(hidden, &status) < 0)
+		return fail(run, errno, "fstat", NULL);
+	if (op->owner && !is_overflow(&status) && fchownat(root, "", status.st_uid, status.st_gid, AT_EMPTY_PATH) < 0)
+		return fail(run, errno, "chown", NULL);
 	if (fchmodat(root, ".", status.st_mode & 07777, 0) < 0)
-		return fail(run, errno, "chmod", text(run, op->target));
+		return fail(run, errno, "chmod", NULL);
 	return 0;
 }
 
 int op_copy_up(struct run *run, const struct copy_up *op)
 {
-	const char *target = text(run, op->target);
-	_cleanup_close_ int held = open_in_root(run->rootfs_fd, target, O_PATH | O_DIRECTORY);
-	int error;
+	int hidden = run->slots[op->hidden], error;
 
-	if (held == -ENOENT)
+	if (hidden < 0)
 		return 0;
-	if (held < 0)
-		return fail(run, -held, "open", target);
-	error = copy_up(held, run->slots[op->slot]);
-	return error < 0 ? fail(run, -error, "copy", target) : 0;
+	error = copy_up(hidden, run->slots[op->slot]);
+	return error < 0 ? fail(run, -error, "copy", NULL) : 0;
 }
 
 /* mount(2) with descriptors in place of paths: relative names below the trusted procfs, whatever /proc is now. */
@@ -212,56 +243,86 @@ int bind_through_procfs(struct run *run, int source, int target, unsigned long f
 	return error < 0 ? error : mount_through_procfs(run, path, target, NULL, flags, NULL);
 }
 
-static bool source_is_directory(const char *source, int64_t flags)
+/* Keep the new mount.  It is found by its path again, so it must be what was bound and not what a neighbour put there meanwhile. */
+static int keep_mount(struct run *run, const char *path, int64_t slot, const struct stat *source)
 {
+	_cleanup_close_ int mounted = open_in_root(run->rootfs_fd, path, O_PATH);
 	struct stat status;
 
-	return !(flags & MS_BIND) || (stat(source, &status) == 0 && S_ISDIR(status.st_mode));
+	if (mounted < 0)
+		return fail(run, -mounted, "open", path);
+	if (fstat(mounted, &status) < 0)
+		return fail(run, errno, "fstat", path);
+	if (source && (status.st_dev != source->st_dev || status.st_ino != source->st_ino))
+		return fail(run, EAGAIN, "open", path);
+	fill_slot(run, slot, TAKE_FD(mounted));
+	return 0;
+}
+
+static int bind_source(struct run *run, const struct mount *op, const char *path)
+{
+	const char *source = text(run, op->source);
+	_cleanup_close_ int from = open(source, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int target = -1;
+	struct stat status;
+	int error;
+
+	if (from < 0 || fstat(from, &status) < 0)
+		return fail(run, errno, "open", source);
+	if (check_source(from, op->kind) < 0)
+		return fail(run, EXDEV, "stat", "the source is not the root of a procfs");
+	target = open_target(run, path, op->kind, S_ISDIR(status.st_mode));
+	if (target < 0)
+		return fail(run, -target, "open", path);
+	error = bind_through_procfs(run, from, target, (unsigned long)op->flags);
+	return error < 0 ? fail(run, -error, "mount", path) : keep_mount(run, path, op->slot, &status);
 }
 
 int op_mount(struct run *run, const struct mount *op)
 {
-	const char *path = text(run, op->target), *source = text(run, op->source);
-	_cleanup_close_ int target = open_target(run, path, op->kind, source_is_directory(source, op->flags));
-	int error, mounted;
+	const char *path = text(run, op->target);
+	_cleanup_close_ int target = -1;
+	int error;
 
+	if (op->flags & MS_BIND)
+		return bind_source(run, op, path);
+	target = op->flags & MS_REMOUNT ? open_in_root(run->rootfs_fd, path, O_PATH)
+					: open_target(run, path, op->kind, true);
 	if (target < 0)
 		return fail(run, -target, "open", path);
-	error = mount_through_procfs(run, source, target, text(run, op->fstype), (unsigned long)op->flags,
-				     text(run, op->data));
-	if (error < 0)
-		return fail(run, -error, "mount", path);
-	mounted = open_in_root(run->rootfs_fd, path, O_PATH);
-	if (mounted < 0)
-		return fail(run, -mounted, "open", path);
-	fill_slot(run, op->slot, mounted);
-	return 0;
+	error = mount_through_procfs(run, text(run, op->source), target, text(run, op->fstype),
+				     (unsigned long)op->flags, text(run, op->data));
+	return error < 0 ? fail(run, -error, "mount", path) : keep_mount(run, path, op->slot, NULL);
 }
 
-static unsigned long current_flags(int fd)
+/* The flags that a remount must repeat to keep them.  A negative errno on failure: 0 would clear all of them. */
+static long current_flags(int fd)
 {
 	static const struct {
-		unsigned long shown, flag;
+		unsigned long shown;
+		long flag;
 	} names[] = {
 		{ ST_RDONLY, MS_RDONLY }, { ST_NOSUID, MS_NOSUID }, { 4 /* ST_NODEV */, MS_NODEV }, { 8, MS_NOEXEC },
-		{ 1024, MS_NOATIME },     { 2048, MS_NODIRATIME },  { 4096, MS_RELATIME },
+		{ 1024, MS_NOATIME },     { 2048, MS_NODIRATIME },  { 4096, MS_RELATIME },          { 8192, 256 },
 	};
 	struct statvfs status;
-	unsigned long flags = 0;
+	long flags = 0;
 
 	if (fstatvfs(fd, &status) < 0)
-		return 0;
+		return -errno;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (status.f_flag & names[i].shown)
 			flags |= names[i].flag;
-	return flags;
+	return flags & (MS_NOATIME | MS_RELATIME) ? flags : flags | MS_STRICTATIME;
 }
 
 int remount_through_procfs(struct run *run, int fd, unsigned long set, unsigned long clear)
 {
-	unsigned long flags = (current_flags(fd) & ~clear) | set;
+	long current = current_flags(fd);
+	unsigned long flags = ((unsigned long)current & ~clear) | set;
 
-	return mount_through_procfs(run, NULL, fd, NULL, flags | MS_REMOUNT | MS_BIND, NULL);
+	return current < 0 ? (int)current
+			   : mount_through_procfs(run, NULL, fd, NULL, flags | MS_REMOUNT | MS_BIND, NULL);
 }
 
 int op_remount(struct run *run, const struct remount *op)

@@ -4,12 +4,13 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0x6632719bda5a20)
+#define BUILD_ID UINT64_C(0xcefcc287625906)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
 #define REAL_DIRECTORY 2
 #define ON_PROCFS 3
+#define PROCFS 4
 #define GROUPS_KEEP 0
 #define GROUPS_SET 1
 #define GROUPS_IF_PERMITTED 2
@@ -179,14 +180,15 @@ int op_change_propagation(struct run *run, const struct change_propagation *op);
 #define OP_INHERIT_MODE 30
 struct inherit_mode {
 	int64_t slot;
-	struct text target;
+	int64_t hidden;
+	int64_t owner;
 };
 int op_inherit_mode(struct run *run, const struct inherit_mode *op);
 
 #define OP_COPY_UP 31
 struct copy_up {
 	int64_t slot;
-	struct text target;
+	int64_t hidden;
 };
 int op_copy_up(struct run *run, const struct copy_up *op);
 
@@ -267,6 +269,14 @@ struct reopen_null {
 	int64_t unused;
 };
 int op_reopen_null(struct run *run, const struct reopen_null *op);
+
+#define OP_OPEN_TARGET 43
+struct open_target {
+	int64_t slot;
+	struct text path;
+	int64_t optional;
+};
+int op_open_target(struct run *run, const struct open_target *op);
 
 #define OP_SET_HOSTNAME 50
 struct set_hostname {
@@ -402,6 +412,7 @@ struct run_hook {
 	struct text path;
 	struct texts args;
 	struct texts env;
+	struct text cwd;
 	int64_t timeout_ms;
 	struct text head;
 	struct text tail;
@@ -441,8 +452,8 @@ static const struct layout layouts[] = {
 	[27] = { "Mount", "stttiti" },
 	[28] = { "Remount", "sii" },
 	[29] = { "ChangePropagation", "si" },
-	[30] = { "InheritMode", "st" },
-	[31] = { "CopyUp", "st" },
+	[30] = { "InheritMode", "ssi" },
+	[31] = { "CopyUp", "ss" },
 	[32] = { "MakeDirectory", "ti" },
 	[33] = { "MakeSymlink", "tti" },
 	[34] = { "MakeDevice", "tiiii" },
@@ -454,6 +465,7 @@ static const struct layout layouts[] = {
 	[40] = { "MaskPath", "t" },
 	[41] = { "OpenConsole", "iiiii" },
 	[42] = { "ReopenNull", "" },
+	[43] = { "OpenTarget", "sti" },
 	[50] = { "SetHostname", "t" },
 	[51] = { "SetDomainname", "t" },
 	[52] = { "WriteSysctl", "tt" },
@@ -472,7 +484,7 @@ static const struct layout layouts[] = {
 	[65] = { "SetCapabilities", "iiii" },
 	[66] = { "FindExecutable", "tl" },
 	[67] = { "AwaitStart", "f" },
-	[68] = { "RunHook", "ttllitt" },
+	[68] = { "RunHook", "ttlltitt" },
 	[69] = { "Exec", "lliii" },
 };
 
@@ -549,6 +561,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_open_console(run, operands);
 	case OP_REOPEN_NULL:
 		return op_reopen_null(run, operands);
+	case OP_OPEN_TARGET:
+		return op_open_target(run, operands);
 	case OP_SET_HOSTNAME:
 		return op_set_hostname(run, operands);
 	case OP_SET_DOMAINNAME:

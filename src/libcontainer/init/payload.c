@@ -58,11 +58,31 @@ void close_from(int first, int keep)
 		close_each(first, keep, false);
 }
 
+/* A caller without standard streams must not make descriptors of ours, opened later, the payload's. */
+static void fill_stdio(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)open("/dev/null", O_RDWR | O_NOCTTY); /* the lowest free number is this one */
+}
+
+/* posix_spawn(3) of glibc leaves the two signals that it keeps for itself ignored, and no C library lets them be set. */
+static void reset_reserved_signals(void)
+{
+	static const int reserved[] = { 32, 33 };
+	const unsigned long action[8] = { 0 }; /* struct sigaction of the kernel: SIG_DFL, no flags, no mask */
+
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		(void)syscall(SYS_rt_sigaction, reserved[i], action, NULL, 8);
+}
+
 /* What the runtime itself inherited is not the container's: closed before anything else, but for the preserved descriptors below
  * the channel.  A created container must not keep its caller's pipes open. */
 void close_inherited(int channel)
 {
 	close_from(channel + 1, -1);
+	fill_stdio();
+	reset_reserved_signals();
 }
 
 int op_close_on_exec(struct run *run, const struct close_on_exec *op)
@@ -140,16 +160,43 @@ static void end_by_signal(int signal)
 	_exit(128 + signal);
 }
 
+/* What does not end a process by default, signal(7), and the faults. */
+static bool is_harmless(int signal)
+{
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG,  SIGWINCH, SIGTSTP, SIGTTIN,
+					SIGTTOU, SIGSEGV, SIGBUS, SIGILL,   SIGFPE,  SIGPIPE };
+
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+		if (signal == harmless[i])
+			return true;
+	return false;
+}
+
 /* The kernel drops signals without a handler that are sent to the first process of a pid namespace, and a created container that
- * ignores SIGTERM would surprise everyone: pid_namespaces(7).  execve resets the handlers. */
+ * ignores SIGTERM, or SIGRTMIN+3 where that is its stop signal, would surprise everyone: pid_namespaces(7).  execve resets the
+ * handlers. */
 static void make_signals_end_us(void)
 {
-	static const int signals[] = { SIGHUP,  SIGINT,    SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-				       SIGALRM, SIGVTALRM, SIGPROF, SIGIO,   SIGPWR };
 	struct sigaction action = { .sa_handler = end_by_signal };
 
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		(void)sigaction(signals[i], &action, NULL);
+	for (int signal = 1; signal < _NSIG; signal++)
+		if (!is_harmless(signal))
+			(void)sigaction(signal, &action, NULL); /* SIGKILL and SIGSTOP: EINVAL */
+}
+
+/* What was needed to set the container up is of no use to a created one, the host's procfs least of all (CVE-2024-21626). */
+static void close_handles(struct run *run)
+{
+	int *const handles[] = { &run->proc_fd, &run->mask_fd };
+
+	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
+		close_descriptor(handles[i]);
+		*handles[i] = -1;
+	}
+	for (size_t i = 0; i < MAX_SLOTS; i++) {
+		close_descriptor(&run->slots[i]);
+		run->slots[i] = -1;
+	}
 }
 
 /* Whoever connects and leaves without a word only asked whether we still wait: that is how `state` tells created from running. */
@@ -158,6 +205,7 @@ int op_await_start(struct run *run, const struct await_start *op)
 	int listener = run->fds[op->listener], connection;
 
 	make_signals_end_us();
+	close_handles(run);
 	close(run->channel);
 	run->channel = -1;
 	for (;;) {
@@ -196,6 +244,17 @@ static char *home_field(char *line, uint32_t uid)
 	return field;
 }
 
+/* Take the home directory of `uid` from one line; true when it is there. */
+static bool take_home(char *line, uint32_t uid, char *ret_home, size_t size)
+{
+	const char *home = home_field(line, uid);
+
+	if (home == NULL || *home != '/')
+		return false;
+	snprintf(ret_home, size, "HOME=%s", home);
+	return true;
+}
+
 /* HOME from the container's /etc/passwd, which is the image's: a regular file of a sane size or nothing (CVE-2024-9676). */
 static void find_home(const struct run *run, uint32_t uid, char *ret_home, size_t size)
 {
@@ -216,11 +275,8 @@ static void find_home(const struct run *run, uint32_t uid, char *ret_home, size_
 		buffer[used] = 0;
 		while ((end = strchr(line, '\n')) != NULL) {
 			*end = 0;
-			char *home = home_field(line, uid);
-			if (home != NULL && *home == '/') {
-				snprintf(ret_home, size, "HOME=%s", home);
+			if (take_home(line, uid, ret_home, size))
 				return;
-			}
 			line = end + 1;
 		}
 		used -= (size_t)(line - buffer);
@@ -228,6 +284,8 @@ static void find_home(const struct run *run, uint32_t uid, char *ret_home, size_
 		if (used == sizeof(buffer) - 1)
 			return; /* no line of a passwd file is that long */
 	}
+	buffer[used] = 0;
+	(void)take_home(buffer, uid, ret_home, size); /* a last line without an end */
 }
 
 /* Say which machine a program is for when the kernel says no more than "exec format error". */

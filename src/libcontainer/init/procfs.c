@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -63,4 +64,17 @@ int reopen(const struct run *run, int fd, int flags)
 		return error;
 	opened = openat(run->proc_fd, path, flags | O_CLOEXEC);
 	return opened < 0 ? -errno : opened;
+}
+
+/* chmod of what an O_PATH descriptor holds: by name, a symbolic link put in its place would be followed. */
+int change_mode(const struct run *run, int fd, mode_t mode)
+{
+	char name[32], path[128];
+	int error;
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	error = own_path(run, name, path, sizeof(path));
+	if (error < 0)
+		return error;
+	return fchmodat(run->proc_fd, path, mode, 0) < 0 ? -errno : 0;
 }

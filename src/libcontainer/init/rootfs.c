@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "mountapi.h"
 #include "mounts.h"
 #include "operations.h"
 #include "path.h"
+#include "procfs.h"
 
 /* Only the mount point itself can be changed: go up from the directory until the call finds one. */
 int op_make_parent_private(struct run *run, const struct make_parent_private *op)
@@ -42,10 +44,28 @@ static int take_rootfs(struct run *run, const char *path)
 	return run->rootfs_fd < 0 ? fail(run, errno, "open", path) : 0;
 }
 
+/* The working directory moved to the new mount namespace with us, where no path may lead to it any more: clone(2), CLONE_NEWNS. */
+static int take_working_directory(struct run *run, const char *path)
+{
+	_cleanup_close_ int below = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int tree = sys_open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC);
+
+	if (tree < 0)
+		return fail(run, errno, "open_tree", path);
+	run->rootfs_fd = tree;
+	if (below < 0)
+		return fail(run, errno, "open", path);
+	if (sys_move_mount(tree, below) < 0)
+		return fail(run, errno, "move_mount", path);
+	return 0;
+}
+
 int op_open_rootfs(struct run *run, const struct open_rootfs *op)
 {
 	const char *path = text(run, op->path);
 
+	if (op->bind == 2)
+		return take_working_directory(run, path);
 	if (op->bind && mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0)
 		return fail(run, errno, "mount", path);
 	return take_rootfs(run, path);
@@ -72,42 +92,45 @@ int op_make_symlink(struct run *run, const struct make_symlink *op)
 	return 0;
 }
 
-/* A node that exists must be the requested one; its mode and owner are then set like a new one's. */
-static int check_node(struct run *run, int parent, const char *name, const struct make_device *op)
+/* A node that exists must be the requested one.  What was checked is what is changed: by its name, another container with the
+ * same volume could put a link to a file of the host in between. */
+static int take_node(struct run *run, int parent, const char *name, const struct make_device *op)
 {
 	const char *path = text(run, op->path);
+	_cleanup_close_ int node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat status;
+	int error;
 
-	if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-		return fail(run, errno, "stat", path);
+	if (node < 0 || fstat(node, &status) < 0)
+		return fail(run, errno, "open", path);
 	if ((status.st_mode & S_IFMT) != ((mode_t)op->mode & S_IFMT))
 		return fail(run, EEXIST, "mknod", path);
 	if (!S_ISFIFO(status.st_mode) && status.st_rdev != (dev_t)op->device)
 		return fail(run, EEXIST, "mknod", path);
-	return 0;
+	if (fchownat(node, "", (uid_t)op->uid, (gid_t)op->gid, AT_EMPTY_PATH) < 0)
+		return fail(run, errno, "chown", path);
+	error = change_mode(run, node, (mode_t)op->mode & 07777);
+	return error < 0 ? fail(run, -error, "chmod", path) : 0;
 }
 
 int op_make_device(struct run *run, const struct make_device *op)
 {
 	const char *path = text(run, op->path), *name;
 	_cleanup_close_ int parent = open_parent_in_root(run->rootfs_fd, path, true, &name);
-	mode_t mode = (mode_t)op->mode, previous;
+	mode_t previous;
 	int made;
 
 	if (parent < 0)
 		return fail(run, -parent, "open", path);
 	previous = umask(0);
-	made = mknodat(parent, name, mode, (dev_t)op->device);
+	made = mknodat(parent, name, (mode_t)op->mode, (dev_t)op->device);
 	(void)umask(previous);
-	if (made < 0 && errno != EEXIST)
+	if (made < 0 && errno == EEXIST)
+		return take_node(run, parent, name, op);
+	if (made < 0)
 		return fail(run, errno, "mknod", path);
-	if (made < 0 && check_node(run, parent, name, op) < 0)
-		return -1;
-	if ((op->uid || op->gid || made < 0) &&
-	    fchownat(parent, name, (uid_t)op->uid, (gid_t)op->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((op->uid || op->gid) && fchownat(parent, name, (uid_t)op->uid, (gid_t)op->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(run, errno, "chown", path);
-	if (made < 0 && fchmodat(parent, name, mode & 07777, 0) < 0)
-		return fail(run, errno, "chmod", path);
 	return 0;
 }
 

@@ -51,6 +51,9 @@ def _stage_one(context: Context) -> Iterator[Op]:
     if oom_score_adj is not None:
         yield do.SetOomScoreAdj(pointer="/process/oomScoreAdj", value=b"%d" % oom_score_adj)
     yield from mounts.prepare(context)
+    if _enters_rootfs_early(context):
+        rootfs = context.options.rootfs.encode()
+        yield do.ChangeDirectory(pointer="/root/path", path=rootfs, make=0, final=1)
     yield from namespaces.enter(context)
     yield do.SetDumpable(pointer="", value=0)
     yield do.NewSession(pointer="")
@@ -62,13 +65,23 @@ def _stage_one(context: Context) -> Iterator[Op]:
         yield do.OpenNetlink(pointer="/linux/netDevices")
 
 
+def _enters_rootfs_early(context: Context) -> bool:
+    """Tell whether stage one makes the rootfs its working directory: the root of a user namespace may not be
+    permitted to search the directories that lead there. Joining a mount namespace would lead out of it.
+    """
+    return (
+        context.userns and context.host.new_mount_api and (context.makes("mount") or not context.has("mount"))
+    )
+
+
 def _file_system(context: Context) -> Iterator[Op]:
     rootfs = context.options.rootfs.encode()
+    early = _enters_rootfs_early(context)
     if not context.has("mount"):
-        yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=0)
+        yield do.OpenRootfs(pointer="/root/path", path=b"." if early else rootfs, bind=0)
     else:
         yield from _propagation(context, rootfs)
-        yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=1)
+        yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=2 if early else 1)
         yield from mounts.compile_mounts(context)
         yield from devices.compile_devices(context)
     hooks = context.spec.get("hooks") or {}
@@ -178,7 +191,7 @@ def _user(context: Context) -> Iterator[Op]:
         return
     user = process.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
-    first = 3 + context.options.preserve_fds
+    first = 3 + context.options.passed_fds
     yield do.CloseOnExec(pointer="", first=first)
     cwd = process["cwd"].encode()
     yield do.ChangeDirectory(pointer="/process/cwd", path=cwd, make=1, final=0)
@@ -224,7 +237,7 @@ def _gate(context: Context) -> Iterator[Op]:
             pointer="/process/args",
             args=args,
             env=env,
-            close_from=3 + context.options.preserve_fds,
+            close_from=3 + context.options.passed_fds,
             home=home,
             uid=user.get("uid") or 0,
         )

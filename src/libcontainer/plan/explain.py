@@ -48,6 +48,7 @@ KINDS = {
     do.DIRECTORY: "directory",
     do.REAL_DIRECTORY: "real directory",
     do.ON_PROCFS: "on procfs",
+    do.PROCFS: "procfs",
 }
 
 

@@ -221,7 +221,7 @@ class SetPropagation(Op, code=20):
 class MakeParentPrivate(Op, code=21):
     """Make the mount that `path` lies on private.
 
-    Pivot_root(2) refuses a shared one, and nothing must propagate to the host.
+    pivot_root(2) refuses a shared one, and nothing must propagate to the host.
     """
 
     path: Text
@@ -230,7 +230,8 @@ class MakeParentPrivate(Op, code=21):
 class OpenRootfs(Op, code=22):
     """Take the directory at `path` as the root file system.
 
-    With `bind` 1 it is first mounted on itself, as pivot_root(2) requires.
+    With `bind` 1 it is first mounted on itself, as pivot_root(2) requires. With 2 likewise, but it is the
+    working directory: the user namespace's root may not be permitted to search what leads there.
     """
 
     path: Text
@@ -278,7 +279,8 @@ class AttachMount(Op, code=26):
 
     `kind`: LIKE_SOURCE makes a file or a directory as the source is one, REAL_DIRECTORY refuses symbolic
     links (CVE-2019-19921), ON_PROCFS is LIKE_SOURCE for the few files of /proc that may be replaced: nothing
-    else is attached on a procfs (CVE-2019-16884).
+    else is attached on a procfs, and PROCFS is a REAL_DIRECTORY that takes nothing but a procfs
+    (CVE-2019-16884).
     """
 
     slot: Slot
@@ -320,17 +322,25 @@ class ChangePropagation(Op, code=29):
 
 
 class InheritMode(Op, code=30):
-    """Give the root of the mount in `slot` the mode and owner of the directory that it will hide at `target`."""
+    """Give the root of the mount in `slot` the mode of the directory in `hidden`, and with `owner` 1 its
+    owner, too.
+
+    An owner that the user namespace does not map is left out. An empty `hidden` changes nothing.
+    """
 
     slot: Slot
-    target: Text
+    hidden: Slot
+    owner: Int
 
 
 class CopyUp(Op, code=31):
-    """Copy what is in the directory `target` into the mount in `slot`, before it hides it (`tmpcopyup`)."""
+    """Copy what is in the directory `hidden` into the mount in `slot` (`tmpcopyup`).
+
+    An empty `hidden` holds nothing to copy.
+    """
 
     slot: Slot
-    target: Text
+    hidden: Slot
 
 
 class MakeDirectory(Op, code=32):
@@ -415,6 +425,18 @@ class OpenConsole(Op, code=41):
 
 class ReopenNull(Op, code=42):
     """Replace the host's /dev/null among stdio by the container's own, verified to be the device 1:3."""
+
+
+class OpenTarget(Op, code=43):
+    """Keep what is at `path` below the rootfs in `slot`: to look into it when a mount hides it, or to remount
+    it.
+
+    With `optional` 1 the slot stays empty where nothing is there.
+    """
+
+    slot: Slot
+    path: Text
+    optional: Int
 
 
 # --- attributes of the container and of the process
@@ -568,14 +590,15 @@ class RunHook(Op, code=68):
     """Run a hook in the container's namespaces with the state (its pid put between `head` and `tail`) on its
     standard input.
 
-    `inherit` 1 gives it `env` plus nothing else; the environment is never the runtime's. `timeout_ms` 0 waits
-    without a limit.
+    `env` is all of its environment, never the runtime's. It starts in `cwd`; empty: where init is.
+    `timeout_ms` 0 waits without a limit.
     """
 
     name: Text
     path: Text
     args: Texts
     env: Texts
+    cwd: Text
     timeout_ms: Int
     head: Text
     tail: Text
@@ -595,7 +618,7 @@ class Exec(Op, code=69):
 
 
 # AttachMount.kind, Mount.kind
-LIKE_SOURCE, DIRECTORY, REAL_DIRECTORY, ON_PROCFS = 0, 1, 2, 3
+LIKE_SOURCE, DIRECTORY, REAL_DIRECTORY, ON_PROCFS, PROCFS = 0, 1, 2, 3, 4
 
 # BecomeRoot.groups, SetCredentials.set_groups
 GROUPS_KEEP, GROUPS_SET, GROUPS_IF_PERMITTED = 0, 1, 2
@@ -608,6 +631,7 @@ CONSTANTS = {
     "DIRECTORY": DIRECTORY,
     "REAL_DIRECTORY": REAL_DIRECTORY,
     "ON_PROCFS": ON_PROCFS,
+    "PROCFS": PROCFS,
     "GROUPS_KEEP": GROUPS_KEEP,
     "GROUPS_SET": GROUPS_SET,
     "GROUPS_IF_PERMITTED": GROUPS_IF_PERMITTED,
@@ -618,4 +642,4 @@ CONSTANTS = {
 
 # A digest of everything above, written by plan/generate.py and compiled into init: a plan made by one version
 # is refused by another.
-BUILD_ID = 0x6632719BDA5A20
+BUILD_ID = 0xCEFCC287625906

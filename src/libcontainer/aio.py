@@ -1,0 +1,302 @@
+"""Containers from asyncio: the builder and the container of this library, their blocking methods awaitable.
+
+    from libcontainer.aio import ContainerBuilder
+
+    async with await ContainerBuilder("job-7").as_init("/var/lib/bundle/job").build() as container:
+        await container.start()
+        status = await container.wait()
+
+The names, arguments and errors are those of the blocking ones. What works on files and processes for a
+moment runs in a thread of its own; waiting takes no thread, but the loop's own poll on a pidfd
+(pidfd_open(2)): no SIGCHLD handler, no other process's exit status is touched. Cancelling never leaves half
+of something behind: see `InitContainerBuilder.build` and `Container`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from libcontainer import builder as _builder
+from libcontainer import container as _container
+from libcontainer.container import ExitStatus
+from libcontainer.errors import StateError, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libcontainer.builder import Path
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+__all__ = ["Container", "ContainerBuilder", "InitContainerBuilder", "build"]
+
+
+async def build(builder: _builder.InitContainerBuilder) -> Container:
+    """Make the container that `builder` describes, without blocking the loop.
+
+    Raises what `InitContainerBuilder.build` raises. When it is cancelled, it waits for the step in progress,
+    removes the container that came of it, and only then lets the cancellation go on.
+    """
+    work = _start_thread(_builder.InitContainerBuilder.build, builder)
+    try:
+        return Container(await asyncio.shield(work))
+    except asyncio.CancelledError as cancellation:
+        await _settle(work)
+        if work.exception() is None:
+            removal = _start_thread(work.result().__exit__)
+            await _settle(removal)
+            if removal.exception() is not None:
+                cancellation.add_note(f"removing the container failed: {removal.exception()}")
+        raise
+
+
+class ContainerBuilder(_builder.ContainerBuilder):
+    """As libcontainer.ContainerBuilder; what `as_init` goes on with has an awaitable `build`."""
+
+    def as_init(self, bundle: Path) -> InitContainerBuilder:
+        """Go on with the first process of a new container, described by the bundle directory."""
+        return InitContainerBuilder(self, bundle)
+
+
+class InitContainerBuilder(_builder.InitContainerBuilder):
+    """As libcontainer.InitContainerBuilder, with an awaitable `build`."""
+
+    async def build(self) -> Container:  # type: ignore[override]  # the twin differs in just this
+        """Make the container; see the function `build` of this module."""
+        return await build(self)
+
+
+class Container:
+    """One container, as libcontainer.Container; `blocking` is that one, for use in other threads.
+
+    What is known of it (`id`, `status`, …) is read as there: that takes microseconds. The operations are
+    awaited. A cancelled `wait` or `run` leaves the container as it is; `start`, `kill` and `delete` are
+    carried through in any case, and the cancellation goes on afterwards. With `async with` the container is
+    deleted, by force, when the block is left.
+    """
+
+    def __init__(self, blocking: _container.Container) -> None:
+        self.blocking = blocking
+
+    @classmethod
+    async def load(cls, root: str | os.PathLike[str] | None, container_id: str) -> Container:
+        """Return the container of that id below `root`. Raises NotFound, InvalidArgument and StateError."""
+        return cls(await _in_thread(_container.Container.load, root, container_id))
+
+    @classmethod
+    async def list(cls, root: str | os.PathLike[str] | None = None) -> list[Container]:
+        """Return all containers below `root`, by id."""
+        return [cls(found) for found in await _in_thread(_container.Container.list, root)]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _in_thread(self.blocking.__exit__)
+
+    def __repr__(self) -> str:
+        return repr(self.blocking)
+
+    # What is known
+
+    @property
+    def id(self) -> str:
+        """Its name below the root."""
+        return self.blocking.id
+
+    @property
+    def root(self) -> str:
+        """The directory of the records of all containers beside it."""
+        return self.blocking.root
+
+    @property
+    def pid(self) -> int | None:
+        """The first process's number on the host; None when it does not run."""
+        return self.blocking.pid
+
+    @property
+    def status(self) -> str:
+        """`creating`, `created`, `running`, `paused`, `stopped` or `unknown`, found out now."""
+        return self.blocking.status
+
+    @property
+    def bundle(self) -> str:
+        """The absolute path of the bundle."""
+        return self.blocking.bundle
+
+    @property
+    def rootfs(self) -> str:
+        """The absolute path of the root file system on the host."""
+        return self.blocking.rootfs
+
+    @property
+    def created(self) -> int:
+        """When the container was created, in nanoseconds since 1970."""
+        return self.blocking.created
+
+    @property
+    def owner(self) -> int:
+        """The user id of who created it."""
+        return self.blocking.owner
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations of its configuration."""
+        return self.blocking.annotations
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be granted or cleaned up, in sentences."""
+        return self.blocking.warnings
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Our end of the payload's standard input where PIPE was asked for.
+
+        A plain pipe, for `loop.connect_write_pipe`, as `stdout` and `stderr` are for `connect_read_pipe`.
+        """
+        return self.blocking.stdin
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Our end of the payload's standard output where PIPE was asked for."""
+        return self.blocking.stdout
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """Our end of the payload's standard error where PIPE was asked for."""
+        return self.blocking.stderr
+
+    async def state(self) -> dict[str, Any]:
+        """Return the state of the runtime-spec."""
+        return await _in_thread(self.blocking.state)
+
+    async def spec(self) -> dict[str, Any]:
+        """Return the configuration as it was when the container was created."""
+        return await _in_thread(self.blocking.spec)
+
+    # Operations
+
+    async def start(self) -> None:
+        """Execute the payload and run the poststart hooks."""
+        await _in_thread(self.blocking.start)
+
+    async def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
+        """Send a signal to the first process, or with `all` to every process of the container."""
+        await _in_thread(self.blocking.kill, signal, all=all)
+
+    async def wait(self, timeout: float | None = None) -> ExitStatus:
+        """Wait until the first process has ended and return how. `timeout` in seconds; None: for ever.
+
+        Raises Timeout; the container goes on then, as it does when this is cancelled.
+        """
+        if self.blocking._exit is None:
+            try:
+                pidfd = self.blocking._open_pidfd()
+            except StateError:
+                pass  # nothing to wait for: the blocking one knows what that means
+            else:
+                await self._await_exit(pidfd, timeout)
+        return self.blocking.wait(0)
+
+    async def delete(self, *, force: bool = False) -> None:
+        """Remove the container; with `force` a running one is killed first."""
+        await _in_thread(self.blocking.delete, force=force)
+
+    async def run(self) -> ExitStatus:
+        """Start the container, serve its terminal if it has one in the foreground, and wait for its end.
+
+        Signals are the loop's: nothing is forwarded here, as `loop.add_signal_handler` with `kill` can.
+        Cancelled, it gives the terminal back and leaves the container running.
+        """
+        if self.blocking._master >= 0:
+            await self._serve_terminal()
+        else:
+            await self.start()
+        return await self.wait()
+
+    def close(self) -> None:
+        """Close the descriptors that this handle holds. The container goes on. Does not block."""
+        self.blocking.close()
+
+    async def _await_exit(self, pidfd: int, timeout: float | None) -> None:
+        # A descriptor of our own: the loop knows one callback for each, and several tasks may wait.
+        pidfd = os.dup(pidfd)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(pidfd, _succeed, ended, None)
+        try:
+            await asyncio.wait_for(ended, timeout)
+        except TimeoutError:
+            raise Timeout(f"container {self.id} did not end within {timeout:g} s", step="wait") from None
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+
+    async def _serve_terminal(self) -> None:
+        from libcontainer.foreground import connect_terminal
+
+        stop = os.eventfd(0, os.EFD_CLOEXEC)
+        work = _start_thread(connect_terminal, self.blocking, self.blocking._open_pidfd(), stop)
+        try:
+            await asyncio.shield(work)
+        finally:
+            os.eventfd_write(stop, 1)
+            await _settle(work)
+            os.close(stop)
+
+
+async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call `function` in a thread; when cancelled, wait for its end before the cancellation goes on."""
+    work = _start_thread(function, *args, **kwargs)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await _settle(work)
+        raise
+
+
+def _start_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+    """Call `function` in a thread of its own and return the future of its result.
+
+    Not the loop's pool of threads: a hook or a slow file system would fill it and stop all others, and what
+    has been begun there cannot be waited for once the pool is shut down.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            loop.call_soon_threadsafe(_fail, future, error)
+        else:
+            loop.call_soon_threadsafe(_succeed, future, result)
+
+    threading.Thread(target=work, name=f"libcontainer {function.__name__}").start()
+    return future
+
+
+def _succeed(future: asyncio.Future[_T], result: _T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[_T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+async def _settle(future: asyncio.Future[_T]) -> None:
+    """Wait for `future` however often we are cancelled meanwhile: a cancellation is on its way already."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue
+    if not future.cancelled():
+        future.exception()  # marks it as seen: it is told by what is on its way, or by the caller
