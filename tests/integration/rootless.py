@@ -156,6 +156,17 @@ class User:
         self.save()
         return self.youki("run", "test-rootless", check=check)
 
+    def create(self, container_id: str, *args: str) -> None:
+        """Create a container with this payload by `youki create`; it keeps no pipe of ours open."""
+        self.spec["process"]["args"] = list(args)
+        self.save()
+        with open(self.home / "output", "w+") as output:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            command = self.command(str(YOUKI), "create", container_id)
+            done = subprocess.run(command, cwd=self.bundle, timeout=60, check=False, **streams)
+            output.seek(0)
+            assert done.returncode == 0, output.read()
+
     def processes(self) -> list[int]:
         """Return the processes of the borrowed user and of its subordinate ids."""
         found = []

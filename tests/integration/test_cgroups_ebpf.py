@@ -1,4 +1,4 @@
-"""Device rules on a real cgroup of the unified hierarchy, proved by what a process in it can open and make."""
+"""Device rules on a real cgroup of the unified hierarchy, proved by what a process in it can do."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,12 +141,12 @@ def test_missing_subordinate_ids_are_named_with_the_line_to_add(user: User, name
 def test_ids_of_somebody_else_are_refused(user: User) -> None:
     """The helpers grant only what the files say; the range that is missing is named."""
     user.map_subordinate_ids()
-    user.spec["linux"]["uidMappings"][1]["hostID"] = 5
+    user.spec["linux"]["uidMappings"][1].update(hostID=5, size=10)
     result = user.sh("true", check=False)
 
     assert result.returncode != 0
     assert "newuidmap" in result.stderr
-    assert f"5:{SUBORDINATES}" in result.stderr
+    assert f"{NAME}:5:10 to /etc/subuid" in result.stderr
     assert left(user) == []
 
 
@@ -165,9 +164,7 @@ def test_without_a_user_namespace_the_remedy_is_told(user: User) -> None:
 
 def test_life_of_a_container_goes_over_several_commands(user: User) -> None:
     """create, state, list, start, kill and delete are different processes, and none has to stay."""
-    user.spec["process"]["args"] = ["sleep", "1000"]
-    user.save()
-    user.youki("create", "test-life", stdin=subprocess.DEVNULL)
+    user.create("test-life", "sleep", "1000")
     created = json.loads(user.youki("state", "test-life").stdout)
     user.youki("start", "test-life")
     running = json.loads(user.youki("state", "test-life").stdout)
@@ -185,9 +182,7 @@ def test_pod_of_two_containers_shares_a_user_namespace_and_a_network(user: User)
     """podman's pods, rootless: the second joins what the first made, by paths below /proc."""
     user.map_subordinate_ids()
     user.set_namespace("network")
-    user.spec["process"]["args"] = ["sleep", "1000"]
-    user.save()
-    user.youki("create", "test-first", stdin=subprocess.DEVNULL)
+    user.create("test-first", "sleep", "1000")
     user.youki("start", "test-first")
     pid = json.loads(user.youki("state", "test-first").stdout)["pid"]
     expected = [identity(kind, pid) for kind in ("user", "network", "ipc")]

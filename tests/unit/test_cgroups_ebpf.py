@@ -134,7 +134,7 @@ def permits(machine: Machine, request: Request) -> bool:
 def test_the_program_decides_what_the_ordered_list_means(
     listed: list[dict[str, Any]], asked: list[Request], byteorder: str
 ) -> None:
-    """Every overlap of allow and deny, and an access that asks for several rights at once, is decided right."""
+    """That holds for every overlap of allow and deny, and for an access that asks for several rights."""
     machine = Machine(program(listed, byteorder), byteorder)
 
     for request in asked:

@@ -33,7 +33,7 @@ def zig(*arguments: str) -> str:
 
 
 def zig_tools() -> dict[str, str]:
-    """Return the compiler for a static musl program of this architecture, and the archiver that meson insists on."""
+    """Return the compiler of static musl programs, and the archiver that meson insists on."""
     return {"CC": zig("cc", "-target", f"{platform.machine()}-linux-musl"), "AR": zig("ar")}
 
 

@@ -29,21 +29,27 @@ PROGRAM_NAME = b"libcgroups_dev"  # at most 15 characters: BPF_OBJ_NAME_LEN
 
 # The number of the system call in each architecture's table, for processes of 64 and of 32 bits.
 _NUMBERS = {
-    **{"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280},
-    **{"ppc64le": 361, "ppc64": 361, "s390x": 351},
+    "aarch64": 280,
+    "loongarch64": 280,
+    "ppc64": 361,
+    "ppc64le": 361,
+    "riscv64": 280,
+    "s390x": 351,
+    "x86_64": 321,
 }
-_NUMBERS_32 = {
-    **{"i386": 357, "i486": 357, "i586": 357, "i686": 357, "x86_64": 357},
-    **{"armv6l": 386, "armv7l": 386, "armv8l": 386, "aarch64": 386},
-}
-_COMMANDS = {
-    **{"BPF_PROG_LOAD": 5, "BPF_PROG_ATTACH": 8, "BPF_PROG_DETACH": 9, "BPF_PROG_GET_FD_BY_ID": 13},
-    **{"BPF_OBJ_GET_INFO_BY_FD": 15, "BPF_PROG_QUERY": 16},
+_NUMBERS_32 = {"aarch64": 386, "armv6l": 386, "armv7l": 386, "armv8l": 386, "i686": 357, "x86_64": 357}
+_COMMANDS = {  # enum bpf_cmd
+    "BPF_PROG_LOAD": 5,
+    "BPF_PROG_ATTACH": 8,
+    "BPF_PROG_DETACH": 9,
+    "BPF_PROG_GET_FD_BY_ID": 13,
+    "BPF_OBJ_GET_INFO_BY_FD": 15,
+    "BPF_PROG_QUERY": 16,
 }
 _PROG_TYPE_CGROUP_DEVICE = 15
 _CGROUP_DEVICE = 6  # enum bpf_attach_type
 _F_ALLOW_MULTI, _F_REPLACE = 2, 4
-_LICENCE = b"GPL\0"
+_LICENCE = b"GPL"
 _LOG_BYTES = 1 << 20
 _LOG_SHOWN = 800
 _MOST_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS, per attach type and cgroup
@@ -56,9 +62,7 @@ _NOT_PERMITTED = (
     "run as root of the host (CAP_BPF and CAP_NET_ADMIN, before Linux 5.8 CAP_SYS_ADMIN), and check that no "
     "seccomp filter or kernel lockdown forbids bpf(2)"
 )
-_NOT_V2 = (
-    "the directory is not a cgroup of the unified (v2) hierarchy, or the kernel has no CONFIG_CGROUP_BPF"
-)
+_NOT_V2 = "the directory is no cgroup of the unified (v2) hierarchy, or the kernel has no CONFIG_CGROUP_BPF"
 _REMEDIES = {
     ("BPF_PROG_LOAD", errno.EINVAL): "the kernel needs CONFIG_CGROUP_BPF and to be Linux 4.15 or later",
     ("BPF_PROG_LOAD", errno.E2BIG): "use fewer rules: before Linux 5.2 a program has 4096 instructions",
@@ -99,7 +103,7 @@ def load(code: bytes) -> int:
     except OSError as error:
         failure = error
     if failure.errno == errno.EPERM:
-        # Before Linux 5.11 a program counts as locked memory, and EPERM is also what exceeding the limit gives.
+        # Before Linux 5.11 a program counts as locked memory, and exceeding that limit gives EPERM too.
         try:
             return _load_with_more_locked_memory(code)
         except OSError as error:
@@ -270,7 +274,7 @@ def _bpf(command: str, attributes: bytes) -> tuple[int, bytes]:
 
 
 def _load_with_more_locked_memory(code: bytes) -> int:
-    """Load with RLIMIT_MEMLOCK as high as needed and permitted, and put the limit back: children inherit it."""
+    """Load with RLIMIT_MEMLOCK as high as needed and permitted, then put it back: children inherit it."""
     limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     infinite = resource.RLIM_INFINITY in limits
     hard = resource.RLIM_INFINITY if infinite else max(limits[1], _ENOUGH_LOCKED_MEMORY)

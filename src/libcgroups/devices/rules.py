@@ -1,4 +1,6 @@
-"""The OCI device rules, checked. Spec: config-linux.md, `devices`: an ordered list, the last that matches counts.
+"""The OCI device rules, checked.
+
+Spec: config-linux.md, `devices`: an ordered list, of which the last that matches counts.
 
 Each letter of an access (read, write, mknod) is decided for itself: by the last rule that matches the device
 and has that letter; without one it is denied. An access that asks for several is allowed when each of them

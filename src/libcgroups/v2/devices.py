@@ -30,7 +30,7 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     return [(PROGRAM, compile_rules(rules).hex())] if rules else []
 
 
-def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str, str]) -> None:
+def write(cgroup: Cgroup, settings: list[tuple[str, str]], _pointers: Mapping[str, str]) -> None:
     """Load the program and let it decide from now on. Raises NotPermitted, Unsupported, CgroupError."""
     from libcgroups.devices import bpf
 

@@ -1,0 +1,77 @@
+"""The blocks of docs/tutorial.md run, in their order, in one directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import YOUKI, traces
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """Return (language, text) of every fenced block."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def script(found: list[tuple[str, str]]) -> str:
+    """Join the blocks into one Python program: shell blocks become calls of the shell that fail when it does."""
+    lines = ["import subprocess"]
+    for language, text in found:
+        if language == "sh":
+            lines.append(f"subprocess.run(['sh', '-euc', {text!r}], check=True)")
+        elif language == "python":
+            lines.append(text)
+    return "\n".join(lines)
+
+
+def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
+    """Whoever follows the tutorial must get what it says."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the tutorial makes containers without a user namespace")
+    before = traces()
+    hello = tmp_path / "hello"
+    source = ROOT / "examples" / "hello" / "hello.c"
+    subprocess.run(["cc", "-static", "-Os", "-o", str(hello), str(source)], check=True)
+    environment = {
+        "PATH": f"{YOUKI.parent}:{os.environ['PATH']}",
+        "HELLO": str(hello),
+        "HOME": str(tmp_path),
+        "LANG": "C.UTF-8",
+    }
+    text = script(blocks(ROOT / "docs" / "tutorial.md"))
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "hello from the host" in done.stdout
+    assert "/process/cwd" in done.stdout
+    assert traces() == before
+
+
+def test_seeds_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
+    """The example of youki's introduction, with its null device fields, is accepted and runs."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the configuration has no user namespace")
+    bundle = tmp_path / "bundle"
+    (bundle / "rootfs" / "bin").mkdir(parents=True)
+    (bundle / "config.json").write_bytes((ROOT / "examples" / "hello" / "config.json").read_bytes())
+    subprocess.run(
+        ["cc", "-static", "-Os", "-o", str(bundle / "rootfs/bin/hello"), str(ROOT / "examples/hello/hello.c")], check=True
+    )
+    done = subprocess.run(
+        [str(YOUKI), "--root", str(tmp_path / "state"), "run", "-b", str(bundle), "hello"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "hello" in done.stdout.lower()
