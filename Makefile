@@ -78,6 +78,7 @@ lint: build ## Check style, types, and that generated files are fresh
 	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(C_FILES); \
 		else echo 'lint: clang-format is not installed; C was not checked'; fi
 	@if [ -e src/libcontainer/plan/generate.py ]; then $(BIN)/python -m libcontainer.plan.generate --check; fi
+	@if [ -e tools/api_reference.py ]; then $(BIN)/python tools/api_reference.py --check; fi
 
 format: build ## Mend what lint can mend
 	-$(BIN)/ruff check --fix $(CHECKED)

@@ -121,6 +121,10 @@ REMEDIES = {
     ("chown", _errno.EINVAL): "the owner is not mapped in the container's user namespace",
     ("prctl", _errno.EPERM): "the runtime lacks the capability for that (CAP_SETPCAP)",
     (
+        "capset",
+        _errno.EPERM,
+    ): "inheritable capabilities have to be in the bounding set, too (capabilities(7))",
+    (
         "keyctl",
         _errno.EDQUOT,
     ): "the user's quota of keys is used up: see kernel.keys.maxkeys, or use --no-new-keyring",
@@ -156,6 +160,16 @@ REMEDIES = {
     ): "the host or the container's cgroup is out of memory: the memory limit may be too low",
     ("", _errno.EMFILE): "too many open files: raise RLIMIT_NOFILE",
     ("", _errno.ENFILE): "the host has too many open files: see fs.file-max",
+}
+
+# The same where the operation says more than the call.
+REMEDIES_OF_STEPS = {
+    (
+        "SetOomScoreAdj",
+        _errno.EACCES,
+    ): "lowering oom_score_adj below that of the caller needs CAP_SYS_RESOURCE; raising it does not",
+    ("WriteSysctl", _errno.ENOENT): "this kernel has no such parameter, or not in the container's namespaces",
+    ("WriteSysctl", _errno.EINVAL): "the kernel refuses the value: it is no number, or out of range",
 }
 
 # What a step was about, in words, where the operation's own name does not say it. Texts in braces are
@@ -236,7 +250,9 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
         syscall=report.call,
         errno=report.errno,
         path=report.detail or None,
-        remedy=REMEDIES.get((report.call, report.errno)) or REMEDIES.get(("", report.errno)),
+        remedy=REMEDIES_OF_STEPS.get((type(op).__name__, report.errno))
+        or REMEDIES.get((report.call, report.errno))
+        or REMEDIES.get(("", report.errno)),
     )
 
 

@@ -67,8 +67,12 @@ def _user(context: Context) -> Iterator[Op]:
     if context.makes("user"):
         yield do.Unshare(pointer=pointer, flags=NAMESPACES["user"])
         yield do.Sync(pointer="/linux/uidMappings", point=do.SYNC_MAPS)
-    else:
-        yield _join(context, "user")
+        return
+    if context.host.privileged or not context.linux.get("timeOffsets"):
+        # Whoever is root there could trace us from now on (CVE-2016-9962). An unprivileged user could not
+        # write the time offsets then: /proc/self would be root's.
+        yield do.SetDumpable(pointer=pointer, value=0)
+    yield _join(context, "user")
 
 
 def groups_rule(context: Context) -> int:

@@ -7,6 +7,7 @@ not its making. On the hot path.
 from __future__ import annotations
 
 import resource
+from errno import errorcode
 
 from libcontainer.errors import SetupError
 
@@ -57,15 +58,23 @@ def _value(number: int) -> int:
 
 
 def _error(pid: int, index: int, limit: dict[str, Any], error: OSError | ValueError) -> SetupError:
-    current = resource.prlimit(pid, NUMBERS[limit["type"]])
     pointer = f"/process/rlimits/{index}"
     number = error.errno if isinstance(error, OSError) else None
-    words = error.strerror if isinstance(error, OSError) else str(error)
+    words = f"{error.strerror} ({errorcode.get(number or 0)})" if isinstance(error, OSError) else str(error)
     return SetupError(
         f"config.json {pointer}: cannot set {limit['type']} to {limit['soft']}:{limit['hard']}: {words}",
         step="rlimits",
         pointer=pointer,
         syscall="prlimit",
         errno=number,
-        remedy=f"raising a hard limit (now {current[1]}) needs CAP_SYS_RESOURCE, and RLIMIT_NOFILE is bound by fs.nr_open",
+        remedy=f"raising a hard limit{_now(pid, limit)} needs CAP_SYS_RESOURCE, "
+        "and RLIMIT_NOFILE is bound by fs.nr_open",
     )
+
+
+def _now(pid: int, limit: dict[str, Any]) -> str:
+    try:
+        hard = resource.prlimit(pid, NUMBERS[limit["type"]])[1]
+    except OSError:
+        return ""  # not ours to see either
+    return f" (now {'unlimited' if hard == resource.RLIM_INFINITY else hard})"

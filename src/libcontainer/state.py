@@ -102,7 +102,7 @@ def open_root(root: str, *, create: bool = False) -> int:
     except FileNotFoundError:
         if not create:
             raise
-        os.makedirs(root, 0o700, exist_ok=True)
+        _make_private(root)
         fd = os.open(root, flags)
     except OSError as error:
         raise InvalidArgument(
@@ -117,6 +117,27 @@ def open_root(root: str, *, create: bool = False) -> int:
             remedy=f"chmod go-w {root}, or choose another --root",
         )
     return fd
+
+
+def _make_private(path: str) -> None:
+    """Make a directory and the missing ones above it, all closed to others: who may rename the upper one
+    chooses what is read in the lower. os.makedirs gives its mode to the last one only.
+    """
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_private(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # another command was faster
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot make the root directory {path}: {error.strerror}",
+            path=path,
+            syscall="mkdir",
+            errno=error.errno,
+            remedy="choose another --root",
+        ) from error
 
 
 class Directory:
@@ -150,9 +171,16 @@ class Directory:
                     remedy="choose another --root",
                 ) from error
             directory = cls(_open_directory(container_id, root_fd), root, container_id)
+            try:
+                # Another command may look at it at this very moment, or even remove it as a left-over.
+                directory.lock()
+                if not directory.is_current(root_fd):
+                    raise StateError(f"container {container_id} was deleted while it was being created")
+            except BaseException:
+                directory.close()
+                raise
         finally:
             os.close(root_fd)
-        fcntl.flock(directory.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return directory
 
     @classmethod
@@ -204,6 +232,14 @@ class Directory:
         except BlockingIOError:
             return False
         return True
+
+    def is_current(self, root_fd: int) -> bool:
+        """Tell whether this is still the directory of that name below the root directory."""
+        try:
+            found = os.stat(self.container_id, dir_fd=root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self.fd))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that a reader, or a crash, sees the old one or the new one."""
@@ -289,17 +325,24 @@ def _open_directory(name: str, root_fd: int) -> int:
 
 def _exists(root: str, container_id: str) -> AlreadyExists:
     path = f"{root}/{container_id}"
-    if not os.path.exists(f"{path}/state.json"):
-        with Directory.open(root, container_id) as directory:
-            if directory.try_lock():
-                return AlreadyExists(
-                    f"container {container_id} already exists: it is what an interrupted create left over",
-                    path=path,
-                    remedy=f"youki delete --force {container_id}",
-                )
+    if _is_left_over(root, container_id):
+        return AlreadyExists(
+            f"container {container_id} already exists: it is what an interrupted create left over",
+            path=path,
+            remedy=f"youki delete --force {container_id}",
+        )
     return AlreadyExists(
         f"container {container_id} already exists", path=path, remedy="choose another id, or delete it first"
     )
+
+
+def _is_left_over(root: str, container_id: str) -> bool:
+    """Tell whether a create was interrupted: its intent is there, but nobody holds the lock."""
+    try:
+        with Directory.open(root, container_id) as directory:
+            return directory.try_lock() and directory.has("intent.json") and not directory.has("state.json")
+    except NotFound:
+        return False
 
 
 def not_found(container_id: str, root: str) -> NotFound:

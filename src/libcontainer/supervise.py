@@ -78,7 +78,7 @@ class Creation:
         self.channel: Channel | None = None
         self.stage_one = self.pid = 0
         self.pidfd = self.master = -1
-        self.limited = False
+        self.limited = self.rlimits_set = False
         self.record: dict[str, Any] = {}
 
     def run(self) -> None:
@@ -193,6 +193,8 @@ class Creation:
         elif report.value == do.SYNC_HOOKS:
             self._limit()
             self._run_hooks()
+        elif report.value == do.SYNC_RLIMITS:
+            self._set_rlimits()
         else:
             self._finish()
         self.channel.send(CONTINUE)
@@ -222,9 +224,15 @@ class Creation:
             if hooks.get(kind):
                 run(hooks[kind], kind, current, cwd=self.options.bundle, pointer=f"/hooks/{kind}")
 
+    def _set_rlimits(self) -> None:
+        """Set the payload's resource limits, once: prlimit(2) may need its user to be still ours."""
+        if not self.rlimits_set:
+            self.rlimits_set = True
+            rlimits.apply(self.pid, (self.spec.get("process") or {}).get("rlimits") or [])
+
     def _finish(self) -> None:
         self._limit()
-        rlimits.apply(self.pid, (self.spec.get("process") or {}).get("rlimits") or [])
+        self._set_rlimits()
         self.record = self._new_record()
         self.directory.write_record("state.json", self.record)
         self.directory.remove_file("intent.json")
@@ -300,6 +308,7 @@ class Creation:
             self._remove_cgroup,
             self._close_descriptors,
             self._remove_records,
+            self._run_poststop,
         ):
             try:
                 cleanup()
@@ -322,6 +331,23 @@ class Creation:
         if self.manager.exists():
             self.manager.kill_all()
             self.manager.remove()
+
+    def _run_poststop(self) -> None:
+        """Run the poststop hooks of a container that did not come to be: runtime.md "Lifecycle" 3 to 5, 13.
+
+        They undo what hooks did before them, so they run as soon as there was a process whose state hooks saw.
+        """
+        hooks = (self.spec.get("hooks") or {}).get("poststop")
+        if not hooks or not self.pid:
+            return
+        from libcontainer.hooks import run
+
+        last = oci_state(self.spec, self.options, "stopped", 0)
+        failures = run(
+            hooks, "poststop", last, cwd=self.options.bundle, pointer="/hooks/poststop", keep_going=True
+        )
+        if failures:
+            raise failures[0]
 
     def _close_descriptors(self) -> None:
         for fd in (self.pidfd, self.master):

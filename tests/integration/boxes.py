@@ -77,6 +77,7 @@ class Box:
         self.spec, self.linux, self.rootfs = bundle.spec, bundle.linux, bundle.rootfs
         self.mount = bundle.mount
         self.wrapper: list[str] = without("all") if mode == "classic" else []
+        self.no_pivot = False
         if mode == "new" and not has_new_mount_calls():
             pytest.skip("the newer mount calls are missing here")
 
@@ -93,22 +94,23 @@ class Box:
 
     def sh(self, script: str) -> Run:
         """Run a shell script in the container."""
-        if not self.wrapper:
+        if not self.wrapper and not self.no_pivot:
             result = self.bundle.sh(script)
             return Run(result.status.code, result.stdout, result.stderr)
         self.bundle.process["args"] = ["/bin/sh", "-c", script]
-        done = self._youki("run", self.bundle.id)
+        done = self._youki("run", *self._flags(), self.bundle.id)
         assert "youki: " not in done.stderr, done.stderr
         return Run(done.returncode, done.stdout, done.stderr)
 
     def build(self, *args: str) -> Container:
         """Create the container; its payload waits."""
-        if not self.wrapper:
+        if not self.wrapper and not self.no_pivot:
             return self.bundle.build(*(args or ("sleep", "1000")))
         self.bundle.process["args"] = list(args or ("sleep", "1000"))
         with open(self.bundle.path / "stderr", "w+") as stderr:
             # Not a pipe: the payload keeps the streams and would hold it open.
-            done = self._youki("create", self.bundle.id, stdout=subprocess.DEVNULL, stderr=stderr)
+            words = ("create", *self._flags(), self.bundle.id)
+            done = self._youki(*words, stdout=subprocess.DEVNULL, stderr=stderr)
             stderr.seek(0)
             assert done.returncode == 0, stderr.read()
         return Container.load(self.bundle.root, self.bundle.id)
@@ -129,6 +131,9 @@ class Box:
         done = self._youki("create", self.bundle.id)
         assert done.returncode != 0
         return done.stderr
+
+    def _flags(self) -> list[str]:
+        return ["--no-pivot"] if self.no_pivot else []
 
     def _youki(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         self.bundle.save()

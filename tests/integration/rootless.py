@@ -168,14 +168,16 @@ class User:
             assert done.returncode == 0, output.read()
 
     def processes(self) -> list[int]:
-        """Return the processes of the borrowed user and of its subordinate ids."""
+        """Return the processes of the borrowed user and of its subordinate ids that have not ended."""
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
-                owner = os.stat(f"/proc/{name}").st_uid
-            except FileNotFoundError:
+                status = Path(f"/proc/{name}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended meanwhile
-            if owner == UID or 0 <= owner - FIRST_SUBORDINATE < SUBORDINATES:
+            owner = int(status.partition("\nUid:")[2].split()[0])
+            ended = "\nState:\tZ" in status  # for its parent to reap, perhaps the host's init
+            if not ended and (owner == UID or 0 <= owner - FIRST_SUBORDINATE < SUBORDINATES):
                 found.append(int(name))
         return found
 

@@ -56,13 +56,13 @@ def test_the_largest_number_is_unlimited(bundle: Bundle) -> None:
     """RLIM_INFINITY as Go programs write it; what is larger than a signed number is a limit, not an accident."""
     bundle.process["rlimits"] = [
         {"type": "RLIMIT_CPU", "soft": INFINITY, "hard": INFINITY},
-        {"type": "RLIMIT_FSIZE", "soft": 1 << 63, "hard": (1 << 64) - 2},
+        {"type": "RLIMIT_LOCKS", "soft": 1 << 63, "hard": (1 << 64) - 2},
     ]
 
     limits = limits_of(bundle.run("cat", "/proc/self/limits").stdout)
 
     assert limits["Max cpu time"] == ["unlimited", "unlimited"]
-    assert limits["Max file size"] == [str(1 << 63), str((1 << 64) - 2)]
+    assert limits["Max file locks"] == [str(1 << 63), str((1 << 64) - 2)]
 
 
 def test_raising_a_hard_limit_without_the_privilege_is_an_error_with_a_remedy(bundle: Bundle) -> None:
@@ -86,6 +86,16 @@ def test_more_open_files_than_the_kernel_can_have_is_an_error(bundle: Bundle) ->
         bundle.build("true")
 
     assert "fs.nr_open" in (caught.value.remedy or "")
+
+
+def test_limits_of_a_user_that_is_not_root_are_set_without_a_privilege(bundle: Bundle) -> None:
+    """A runtime in a container lacks CAP_SYS_RESOURCE, and prlimit(2) of another user's process needs it."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 111}]
+
+    limits = limits_of(bundle.run("cat", "/proc/self/limits").stdout)
+
+    assert limits["Max open files"] == ["99", "111"]
 
 
 def test_tight_limits_meet_the_payload_and_not_its_making(bundle: Bundle) -> None:

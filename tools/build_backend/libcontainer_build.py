@@ -53,7 +53,7 @@ def build_wheel(wheel_directory: str, settings: Any = None, metadata_directory: 
     import mesonpy
 
     os.environ.update(toolchain())
-    return mesonpy.build_wheel(wheel_directory, settings, metadata_directory)
+    return str(mesonpy.build_wheel(wheel_directory, settings, metadata_directory))
 
 
 def build_editable(wheel_directory: str, settings: Any = None, metadata_directory: str | None = None) -> str:
@@ -61,7 +61,7 @@ def build_editable(wheel_directory: str, settings: Any = None, metadata_director
     import mesonpy
 
     os.environ.update(toolchain())
-    return mesonpy.build_editable(wheel_directory, settings, metadata_directory)
+    return str(mesonpy.build_editable(wheel_directory, settings, metadata_directory))
 
 
 def build_sdist(sdist_directory: str, settings: Any = None) -> str:
@@ -69,7 +69,7 @@ def build_sdist(sdist_directory: str, settings: Any = None) -> str:
     import mesonpy
 
     os.environ.update(toolchain())
-    return mesonpy.build_sdist(sdist_directory, settings)
+    return str(mesonpy.build_sdist(sdist_directory, settings))
 
 
 def get_requires_for_build_wheel(settings: Any = None) -> list[str]:

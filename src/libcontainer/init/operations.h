@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0xcefcc287625906)
+#define BUILD_ID UINT64_C(0x13a89a47637e1c)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -17,6 +17,7 @@
 #define SYNC_MAPS 1
 #define SYNC_HOOKS 2
 #define SYNC_READY 3
+#define SYNC_RLIMITS 4
 
 #define OP_JOIN_NAMESPACE 1
 struct join_namespace {

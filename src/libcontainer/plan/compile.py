@@ -118,8 +118,12 @@ def _change_root(context: Context) -> Iterator[Op]:
         yield do.MoveRoot(pointer="/root/path")
     else:
         yield do.PivotRoot(pointer="/root/path")
-    name = context.linux.get("rootfsPropagation") or ""
-    if name in ("shared", "rshared", "unbindable", "runbindable"):
+    yield from _late_propagation(context, "shared", "rshared")
+
+
+def _late_propagation(context: Context, *names: str) -> Iterator[Op]:
+    name = context.linux.get("rootfsPropagation")
+    if name in names:
         yield do.SetPropagation(pointer="/linux/rootfsPropagation", path=b"/", flags=mounts.PROPAGATION[name])
 
 
@@ -134,6 +138,8 @@ def _attributes(context: Context) -> Iterator[Op]:
         yield do.MakeReadonly(pointer=f"/linux/readonlyPaths/{index}", path=path.encode(), bind=1)
     for index, path in enumerate(context.linux.get("maskedPaths") or ()):
         yield do.MaskPath(pointer=f"/linux/maskedPaths/{index}", path=path.encode())
+    # Masks and read-only paths are binds, which an unbindable mount cannot be the source of.
+    yield from _late_propagation(context, "unbindable", "runbindable")
     if context.process.get("noNewPrivileges"):
         yield do.SetNoNewPrivileges(pointer="/process/noNewPrivileges")
 
@@ -191,6 +197,10 @@ def _user(context: Context) -> Iterator[Op]:
         return
     user = process.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
+    if process.get("rlimits") and (uid or gid):
+        # Another user's limits can only be set with CAP_SYS_RESOURCE, which a runtime in a container lacks:
+        # prlimit(2). Of root's payload they are set when all is done.
+        yield do.Sync(pointer="/process/rlimits", point=do.SYNC_RLIMITS)
     first = 3 + context.options.passed_fds
     yield do.CloseOnExec(pointer="", first=first)
     cwd = process["cwd"].encode()

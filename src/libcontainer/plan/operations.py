@@ -624,7 +624,7 @@ LIKE_SOURCE, DIRECTORY, REAL_DIRECTORY, ON_PROCFS, PROCFS = 0, 1, 2, 3, 4
 GROUPS_KEEP, GROUPS_SET, GROUPS_IF_PERMITTED = 0, 1, 2
 
 # Sync.point
-SYNC_MAPS, SYNC_HOOKS, SYNC_READY = 1, 2, 3
+SYNC_MAPS, SYNC_HOOKS, SYNC_READY, SYNC_RLIMITS = 1, 2, 3, 4
 
 CONSTANTS = {
     "LIKE_SOURCE": LIKE_SOURCE,
@@ -638,8 +638,9 @@ CONSTANTS = {
     "SYNC_MAPS": SYNC_MAPS,
     "SYNC_HOOKS": SYNC_HOOKS,
     "SYNC_READY": SYNC_READY,
+    "SYNC_RLIMITS": SYNC_RLIMITS,
 }
 
 # A digest of everything above, written by plan/generate.py and compiled into init: a plan made by one version
 # is refused by another.
-BUILD_ID = 0xCEFCC287625906
+BUILD_ID = 0x13A89A47637E1C

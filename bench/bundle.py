@@ -1,0 +1,54 @@
+"""What the runtimes are given: one bundle for all of them, and the programs in it and beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+OCI_VERSION = "1.0.2"  # the newest that every release of crun and runc accepts
+
+
+class Bundle:
+    """A bundle with the default configuration and the payload /bin/true, static, in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "bundle"
+        self.rootfs = self.path / "rootfs"
+        self.floor = directory / "floor"
+        # The mount points are there, as in any image: nobody's measurement includes making them.
+        for name in ("bin", "dev", "proc", "sys", "etc", "tmp"):
+            (self.rootfs / name).mkdir(parents=True)
+        compile_static(HERE / "true.c", self.rootfs / "bin" / "true")
+        compile_static(HERE / "floor.c", self.floor)
+        self.write(None)
+
+    def write(self, memory_limit: int | None) -> None:
+        """Write config.json, with a memory limit in bytes or without one."""
+        spec = configuration()
+        if memory_limit is not None:
+            spec["linux"]["resources"]["memory"] = {"limit": memory_limit}
+        (self.path / "config.json").write_text(json.dumps(spec))
+
+
+def configuration() -> dict[str, Any]:
+    """Return what `youki spec` writes, without a terminal and with /bin/true. It has no seccomp filter."""
+    from libcontainer.spec.defaults import default_spec
+
+    spec: dict[str, Any] = json.loads(json.dumps(default_spec()))
+    spec["ociVersion"] = OCI_VERSION
+    spec["process"]["terminal"] = False
+    spec["process"]["args"] = ["/bin/true"]
+    return spec
+
+
+def compile_static(source: Path, target: Path) -> None:
+    """Compile one C file into a static program. Raises SystemExit without a compiler."""
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if compiler is None:
+        raise SystemExit("bench: no C compiler is installed (Debian: gcc); set CC")
+    subprocess.run([*compiler.split(), "-std=gnu11", "-Os", "-static", "-o", target, source], check=True)

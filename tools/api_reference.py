@@ -1,0 +1,107 @@
+"""Write docs/reference/api.md from the docstrings of what the packages export; `--check` fails when it is stale."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "api.md"
+sys.path.insert(0, str(ROOT / "src"))
+
+PUBLIC = {
+    "libcontainer": [
+        "ContainerBuilder",
+        "InitContainerBuilder",
+        "Container",
+        "ExitStatus",
+        "Problem",
+        "Error",
+        "InvalidArgument",
+        "InvalidConfig",
+        "StateError",
+        "NotFound",
+        "AlreadyExists",
+        "SetupError",
+        "ExecError",
+        "HookError",
+        "CgroupError",
+        "Unsupported",
+        "ProtocolError",
+        "Timeout",
+    ],
+    "libcontainer.aio": ["ContainerBuilder", "InitContainerBuilder", "Container", "build"],
+    "libcontainer.spec.load": ["load", "load_process"],
+    "libcontainer.spec.check": ["check", "check_process", "warnings"],
+    "libcontainer.spec.defaults": ["default_spec", "rootless_spec"],
+    "libcontainer.bundle": ["create"],
+    "libcontainer.plan.explain": ["explain"],
+    "libcontainer.features": ["features"],
+    "libcgroups.host": ["detect", "Setup", "Hierarchy"],
+    "libcgroups.manager": ["new", "Manager"],
+}
+
+
+def page() -> str:
+    """Return the whole page."""
+    from importlib import import_module
+
+    lines = ["# API reference", "", "Made from the docstrings by `tools/api_reference.py`; `make lint` checks that it is fresh.", ""]
+    for module_name, names in PUBLIC.items():
+        module = import_module(module_name)
+        lines += [f"## {module_name}", "", inspect.cleandoc(module.__doc__ or "").split("\n\n")[0], ""]
+        for name in names:
+            lines += entry(getattr(module, name), name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def entry(value: object, name: str) -> list[str]:
+    """Return the lines of one class or function."""
+    lines = [f"### {name}{signature(value)}", "", *documentation(value), ""]
+    if not inspect.isclass(value):
+        return lines
+    for member, found in own_members(value):
+        kind = "" if isinstance(found, property) else signature(getattr(value, member))
+        lines += [f"#### {name}.{member}{kind}", "", *documentation(found), ""]
+    return lines
+
+
+def own_members(value: type) -> list[tuple[str, object]]:
+    """Return the public members that the class, or a class of ours that it inherits from, documents."""
+    found: dict[str, object] = {}
+    for cls in reversed(value.__mro__):
+        if cls.__module__.startswith("lib"):
+            found |= {name: member for name, member in vars(cls).items() if not name.startswith("_")}
+    return [(name, member) for name, member in found.items() if callable(member) or isinstance(member, (property, classmethod))]
+
+
+def signature(value: object) -> str:
+    """Return the parameters with their types, without self."""
+    try:
+        text = str(inspect.signature(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ""
+    return text.replace("'", "").replace("(self, ", "(").replace("(self)", "()")
+
+
+def documentation(value: object) -> list[str]:
+    """Return the docstring's lines; indented parts become literal blocks by themselves."""
+    target = value.__func__ if isinstance(value, classmethod) else value
+    return inspect.cleandoc(getattr(target, "__doc__", None) or "").splitlines()
+
+
+def main() -> int:
+    """Write the page, or tell that it is stale."""
+    text = page()
+    if "--check" in sys.argv:
+        if not PAGE.exists() or PAGE.read_text() != text:
+            print(f"{PAGE} is stale: run python tools/api_reference.py", file=sys.stderr)
+            return 1
+        return 0
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
