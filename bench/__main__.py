@@ -1,4 +1,4 @@
-"""Measure this runtime beside crun, runc and the kernel's floor, in turn and in one run. docs/performance.md."""
+"""Measure this runtime beside crun, runc and the kernel's floor, in turn. docs/performance.md tells how."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     if not options.no_memory:
         limits = {runtime.name: smallest_limit(runtime, MEMORY_STEP, MEMORY_STEPS, 3) for runtime in runtimes}
     return {
-        "host": f"Linux {platform.release()}, {os.cpu_count()} processors, Python {platform.python_version()}",
+        "host": f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
         "versions": {runtime.name: runtime.version for runtime in runtimes},
         "rounds": options.rounds,
         "seconds": regimes,

@@ -24,7 +24,7 @@ def fresh_id() -> str:
     return f"bench-{os.getpid()}-{next(_numbers)}"
 
 
-class Failed(Exception):
+class ContainerError(Exception):
     """A contestant could not make its container."""
 
 
@@ -58,11 +58,11 @@ class Runtime:
         self.call("delete", "--force", container_id)
 
     def call(self, *words: str) -> None:
-        """Call the command and wait for it. Raises Failed."""
+        """Call the command and wait for it. Raises ContainerError."""
         pid = self.spawn(*words)
         if os.waitpid(pid, 0)[1] != 0:
             told = self.errors.read_text(errors="replace").strip().splitlines() or ["(nothing)"]
-            raise Failed(f"{self.name} {words[0]} failed and said: {told[-1]}")
+            raise ContainerError(f"{self.name} {words[0]} failed and said: {told[-1]}")
 
     def spawn(self, *words: str) -> int:
         """Start the command and return its pid. posix_spawn(3) costs less than subprocess and varies less."""
@@ -81,7 +81,7 @@ class Runtime:
             pids = [self.spawn("run", "--bundle", str(self.bundle.path), fresh_id()) for _ in range(count)]
             failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
             if failed:
-                raise Failed(f"{self.name}: {len(failed)} of {count} containers at once failed")
+                raise ContainerError(f"{self.name}: {len(failed)} of {count} containers at once failed")
 
         return timed(together)
 
@@ -101,14 +101,14 @@ class Library:
         return timed(self.make)
 
     def make(self) -> None:
-        """Make a container, run it to its end and remove it. Raises Failed."""
+        """Make a container, run it to its end and remove it. Raises ContainerError."""
         builder = ContainerBuilder(fresh_id()).with_root_path(self.root)
         builder.with_stdin(self.null).with_stdout(self.null).with_stderr(self.null)
         with builder.as_init(self.bundle.path).build() as container:
             container.start()
             status = container.wait()
         if status.code != 0:
-            raise Failed(f"{self.name}: {status}")
+            raise ContainerError(f"{self.name}: {status}")
 
     def at_once(self, count: int) -> float:
         """Return the seconds until `count` containers of as many threads have been run and removed."""
@@ -139,7 +139,7 @@ class Floor:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise Failed("floor ended: see its message above")
+            raise ContainerError("floor ended: see its message above")
         return int(line) / 1e9
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ def _starts(runtime: Runtime) -> bool:
     container_id = fresh_id()
     try:
         runtime.call("run", "--bundle", str(runtime.bundle.path), container_id)
-    except Failed:
+    except ContainerError:
         subprocess.run([*runtime.words, "delete", "--force", container_id], capture_output=True, check=False)
         return False
     return True

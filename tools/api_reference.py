@@ -1,4 +1,7 @@
-"""Write docs/reference/api.md from the docstrings of what the packages export; `--check` fails when it is stale."""
+"""Write docs/reference/api.md from the docstrings of what the packages export.
+
+`--check` fails when it is stale.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,12 @@ def page() -> str:
     """Return the whole page."""
     from importlib import import_module
 
-    lines = ["# API reference", "", "Made from the docstrings by `tools/api_reference.py`; `make lint` checks that it is fresh.", ""]
+    lines = [
+        "# API reference",
+        "",
+        "Made from the docstrings by `tools/api_reference.py`; `make lint` checks that it is fresh.",
+        "",
+    ]
     for module_name, names in PUBLIC.items():
         module = import_module(module_name)
         lines += [f"## {module_name}", "", inspect.cleandoc(module.__doc__ or "").split("\n\n")[0], ""]
@@ -73,7 +81,11 @@ def own_members(value: type) -> list[tuple[str, object]]:
     for cls in reversed(value.__mro__):
         if cls.__module__.startswith("lib"):
             found |= {name: member for name, member in vars(cls).items() if not name.startswith("_")}
-    return [(name, member) for name, member in found.items() if callable(member) or isinstance(member, (property, classmethod))]
+    return [
+        (name, member)
+        for name, member in found.items()
+        if callable(member) or isinstance(member, (property, classmethod))
+    ]
 
 
 def signature(value: object) -> str:

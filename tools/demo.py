@@ -1,7 +1,7 @@
 """A container's whole life, step by step, on this machine's own files: what `make demo` shows.
 
-First a bundle whose root is the host's userland, read-only; then the example of youki's introduction, /bin/hello in a root file system that
-holds nothing else. Nothing is downloaded, and nothing is left behind.
+First a bundle whose root is the host's userland, read-only; then the example of youki's introduction,
+/bin/hello in a root file system that holds nothing else. Nothing is downloaded, and nothing is left behind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""kill -9 of the runtime at any moment: the payload never runs without a record, and `delete --force` always cleans up.
+"""kill -9 of the runtime at any moment: the payload never runs without a record, and `delete --force` always
+cleans up.
 
-strace(1) delivers the signal at the n-th system call of the command, so that each moment is met exactly and again.
+strace(1) delivers the signal at the n-th system call of the command, so that each moment is met exactly and
+again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ STRIDE = 9  # every ninth system call is met; with SETTLED that is a few seconds
 
 
 def killed(bundle: Bundle, call: int, *words: str) -> bool:
-    """Run the command and kill it at its system call number `call`; False when it ended before it got there."""
+    """Run the command and kill it at its system call number `call`.
+
+    False when it ended before it got there.
+    """
     command = ["strace", "-qq", "-o", "/dev/null", "-e", f"inject=all:signal=KILL:when={call}"]
     youki = [str(YOUKI), "--root", str(bundle.root), *words]
     quiet = {stream: subprocess.DEVNULL for stream in ("stdin", "stdout", "stderr")}
@@ -35,7 +40,10 @@ def killed(bundle: Bundle, call: int, *words: str) -> bool:
 
 
 def settle(bundle: Bundle) -> None:
-    """Wait until no init of this bundle is left that has not been released: it ends when it sees its channel closed."""
+    """Wait until no init of this bundle is left that has not been released.
+
+    It ends when it sees its channel closed.
+    """
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if not inits():
@@ -72,7 +80,10 @@ def alive_payloads(marker: str) -> list[str]:
 
 
 def test_create_killed_at_any_system_call_leaves_only_what_delete_force_removes(bundle: Bundle) -> None:
-    """runtime.md: an operation that fails leaves the environment as if it was never attempted; with kill -9, delete --force does."""
+    """runtime.md: an operation that fails leaves the environment as if it was never attempted.
+
+    With kill -9, delete --force does.
+    """
     before = traces()
     bundle.process["args"] = ["sleep", "1000"]
     bundle.save()
@@ -131,7 +142,9 @@ def test_id_of_an_interrupted_create_is_taken_and_the_error_says_how_to_free_it(
     """A left-over must not be mistaken for a container, nor for nothing."""
     bundle.save()
     call = 1
-    while killed(bundle, call, "create", bundle.id) and not (bundle.root / bundle.id / "intent.json").exists():
+    while (
+        killed(bundle, call, "create", bundle.id) and not (bundle.root / bundle.id / "intent.json").exists()
+    ):
         bundle.youki("delete", "--force", bundle.id)
         call += STRIDE
     settle(bundle)

@@ -66,7 +66,16 @@ def test_each_option_of_the_table_is_tested() -> None:
     undone = {name for table in (ATTRIBUTES, SUPERBLOCK, RECURSIVE) for name in table.values() if name}
     recursive_only = {"rrelatime", "rnorelatime"}
     propagation = {prefix + name for name in PROPAGATION for prefix in ("", "r")}
-    named = {*ATTRIBUTES, *SUPERBLOCK, *RECURSIVE, *undone, *SILENT, *propagation, *recursive_only, *ELSEWHERE}
+    named = {
+        *ATTRIBUTES,
+        *SUPERBLOCK,
+        *RECURSIVE,
+        *undone,
+        *SILENT,
+        *propagation,
+        *recursive_only,
+        *ELSEWHERE,
+    }
 
     assert named == set(OPTIONS)
 
@@ -202,9 +211,7 @@ def test_propagation_of_a_tree_reaches_below_only_with_r(bundle: Bundle, host: H
 
 
 @pytest.mark.parametrize("name", sorted(RECURSIVE))
-def test_recursive_option_reaches_every_mount_below(
-    bundle: Bundle, host: HostDirectory, name: str
-) -> None:
+def test_recursive_option_reaches_every_mount_below(bundle: Bundle, host: HostDirectory, name: str) -> None:
     """`ro` of a recursive bind leaves the mounts below writable; that is what `rro` is for."""
     option = name[1:]
     bundle.mount("/m/plain", str(tree(host)), "bind", "rbind", *([] if option == "strictatime" else [option]))
@@ -258,7 +265,10 @@ def test_unknown_option_is_refused_by_the_classic_call(bundle: Bundle) -> None:
     """mount(2) has no words; the place is named all the same."""
     bundle.mount("/m", "tmpfs", "tmpfs", "sise=1m")
 
-    assert "config.json /mounts/4: mount tmpfs on /m failed: Invalid argument" in Box(bundle, "classic").refusal()
+    assert (
+        "config.json /mounts/4: mount tmpfs on /m failed: Invalid argument"
+        in Box(bundle, "classic").refusal()
+    )
 
 
 def test_file_system_option_on_a_bind_is_refused(box: Box) -> None:

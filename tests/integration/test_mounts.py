@@ -244,7 +244,12 @@ def test_proc_takes_no_other_file_system(box: Box, host: HostDirectory) -> None:
     box.spec["mounts"][0] = {"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}
     assert 'type "proc" at /proc' in box.refusal()
     put(host / "fake/uptime")
-    box.spec["mounts"][0] = {"destination": "/proc", "type": "none", "source": str(host / "fake"), "options": ["bind"]}
+    box.spec["mounts"][0] = {
+        "destination": "/proc",
+        "type": "none",
+        "source": str(host / "fake"),
+        "options": ["bind"],
+    }
     assert "the source is not the root of a procfs" in box.refusal()
     box.spec["mounts"][0]["source"] = "/proc/sys"
     assert "the source is not the root of a procfs" in box.refusal()
@@ -552,7 +557,9 @@ def test_sysfs_in_a_user_namespace_on_the_hosts_network_is_the_hosts(box: Box) -
     assert mounts["/sys"].fstype == "sysfs"
     assert {"ro", "nosuid", "noexec", "nodev"} <= mounts["/sys"].options
     if not box.classic:
-        assert {point for point in mounts if point.startswith("/sys/fs/") and "rw" in mounts[point].options} == set()
+        assert {
+            point for point in mounts if point.startswith("/sys/fs/") and "rw" in mounts[point].options
+        } == set()
 
 
 # ---- nothing is left, nothing is shown

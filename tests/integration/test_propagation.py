@@ -102,7 +102,12 @@ def test_root_below_a_shared_mount_works_with_both_changes_of_root(
 
 @pytest.mark.parametrize(
     ("options", "arrives"),
-    [(("rbind",), True), (("rbind", "rslave"), True), (("rbind", "rprivate"), False), (("bind", "private"), False)],
+    [
+        (("rbind",), True),
+        (("rbind", "rslave"), True),
+        (("rbind", "rprivate"), False),
+        (("bind", "private"), False),
+    ],
     ids=["default", "rslave", "rprivate", "private"],
 )
 @pytest.mark.parametrize("userns", [False, True], ids=["", "userns"])

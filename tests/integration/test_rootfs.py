@@ -97,7 +97,9 @@ def test_host_files_are_out_of_reach(box: Box) -> None:
     marker = box.bundle.path / "marker"
     marker.write_text("")
 
-    run = box.sh(f"test -e /../../../..{marker}; echo $?; ls /..; grep -c {box.rootfs.parent} /proc/self/mounts")
+    run = box.sh(
+        f"test -e /../../../..{marker}; echo $?; ls /..; grep -c {box.rootfs.parent} /proc/self/mounts"
+    )
 
     assert run.lines[0] == "1"
     assert "bin" in run.lines

@@ -21,7 +21,10 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 def script(found: list[tuple[str, str]]) -> str:
-    """Join the blocks into one Python program: shell blocks become calls of the shell that fail when it does."""
+    """Join the blocks into one Python program.
+
+    Shell blocks become calls of the shell that fail when it does.
+    """
     lines = ["import subprocess"]
     for language, text in found:
         if language == "sh":
@@ -47,7 +50,12 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     }
     text = script(blocks(ROOT / "docs" / "tutorial.md"))
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stderr
@@ -64,7 +72,15 @@ def test_seeds_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
     (bundle / "rootfs" / "bin").mkdir(parents=True)
     (bundle / "config.json").write_bytes((ROOT / "examples" / "hello" / "config.json").read_bytes())
     subprocess.run(
-        ["cc", "-static", "-Os", "-o", str(bundle / "rootfs/bin/hello"), str(ROOT / "examples/hello/hello.c")], check=True
+        [
+            "cc",
+            "-static",
+            "-Os",
+            "-o",
+            str(bundle / "rootfs/bin/hello"),
+            str(ROOT / "examples/hello/hello.c"),
+        ],
+        check=True,
     )
     done = subprocess.run(
         [str(YOUKI), "--root", str(tmp_path / "state"), "run", "-b", str(bundle), "hello"],

@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 ROWS = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", TEXT, flags=re.MULTILINE)[2:]
-HOT = ["builder", "channel", "container", "devices", "mounts", "namespaces", "sealed", "spawn", "state", "supervise"]
+HOT = [
+    "builder",
+    "channel",
+    "container",
+    "devices",
+    "mounts",
+    "namespaces",
+    "sealed",
+    "spawn",
+    "state",
+    "supervise",
+]
 
 
 @pytest.mark.parametrize(("behaviour", "decides", "acts"), ROWS, ids=[row[0] for row in ROWS])

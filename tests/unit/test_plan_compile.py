@@ -1,6 +1,8 @@
-"""The order of the operations is the security policy; these tests hold it. Mirrors libcontainer/plan/compile.py and explain.py.
+"""The order of the operations is the security policy; these tests hold it. Mirrors
+libcontainer/plan/compile.py and explain.py.
 
-Golden plans: `python -m tests.unit.test_plan_compile` writes them anew; read the difference before committing it.
+Golden plans: `python -m tests.unit.test_plan_compile` writes them anew; read the difference before committing
+it.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ def default() -> dict[str, Any]:
 def with_userns(spec: dict[str, Any]) -> dict[str, Any]:
     """Add a user namespace that maps 65536 ids."""
     spec["linux"]["namespaces"].append({"type": "user"})
-    spec["linux"]["uidMappings"] = spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    spec["linux"]["uidMappings"] = spec["linux"]["gidMappings"] = [
+        {"containerID": 0, "hostID": 100000, "size": 65536}
+    ]
     return spec
 
 
@@ -88,11 +92,28 @@ def everything() -> dict[str, Any]:
     spec["domainname"] = "example"
     spec["hooks"] = {
         kind: [{"path": "/bin/hook", "args": ["hook"], "timeout": 5}]
-        for kind in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+        for kind in (
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        )
     }
     spec["mounts"] += [
-        {"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro", "rslave", "rnosuid"]},
-        {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro", "size=1m"]},
+        {
+            "destination": "/data",
+            "type": "bind",
+            "source": "data",
+            "options": ["rbind", "ro", "rslave", "rnosuid"],
+        },
+        {
+            "destination": "/scratch",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["tmpcopyup", "ro", "size=1m"],
+        },
     ]
     spec["process"] |= {
         "user": {"uid": 1000, "gid": 1000, "additionalGids": [5, 6], "umask": 0o027},
@@ -150,7 +171,9 @@ def test_plan_survives_the_way_to_init(name: str) -> None:
     plan = compiled(spec, facts, **values)
     arrived = decode(encode(plan.ops, len(plan.descriptors)))
 
-    assert [(type(op), list(op.operands)) for op in arrived] == [(type(op), list(op.operands)) for op in plan.ops]
+    assert [(type(op), list(op.operands)) for op in arrived] == [
+        (type(op), list(op.operands)) for op in plan.ops
+    ]
 
 
 def position(plan: Plan, kind: type[do.Op], last: bool = False) -> int:
@@ -162,7 +185,11 @@ def position(plan: Plan, kind: type[do.Op], last: bool = False) -> int:
 
 EARLIER_THAN = [
     (do.SetOomScoreAdj, do.Clone, "an unprivileged process may not write it once it is not dumpable"),
-    (do.Unshare, do.BecomeRoot, "the host's identity is given up in the new user namespace at once (CVE-2015-8709)"),
+    (
+        do.Unshare,
+        do.BecomeRoot,
+        "the host's identity is given up in the new user namespace at once (CVE-2015-8709)",
+    ),
     (do.BecomeRoot, do.Clone, "the other namespaces belong to the container's user namespace"),
     (do.SetTimeOffsets, do.Clone, "offsets are fixed when the first process enters (time_namespaces(7))"),
     (do.SetDumpable, do.OpenRootfs, "nobody in the container may look into init (CVE-2016-9962)"),
@@ -182,7 +209,9 @@ EARLIER_THAN = [
 ]
 
 
-@pytest.mark.parametrize(("first", "then", "why"), EARLIER_THAN, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("first", "then", "why"), EARLIER_THAN, ids=lambda value: getattr(value, "__name__", "")
+)
 def test_order_of_the_plan_is_the_security_policy(first: type[do.Op], then: type[do.Op], why: str) -> None:
     """Each pair has a reason; a plan in another order is a hole."""
     spec = everything()
@@ -220,7 +249,9 @@ def test_absent_capabilities_mean_none() -> None:
 def test_capabilities_that_the_runtime_lacks_are_left_out() -> None:
     """config.md: a capability that cannot be granted is a warning, not an error."""
     spec = default()
-    spec["process"]["capabilities"] = {kind: ["CAP_KILL", "CAP_SYS_RESOURCE"] for kind in ("permitted", "effective")}
+    spec["process"]["capabilities"] = {
+        kind: ["CAP_KILL", "CAP_SYS_RESOURCE"] for kind in ("permitted", "effective")
+    }
     lacking = host(capabilities=ALL & ~(1 << 24))
     plan = compiled(spec, lacking)
 
@@ -245,7 +276,10 @@ def test_every_fault_of_the_mounts_is_told_at_once() -> None:
     ]
     with pytest.raises(InvalidConfig) as caught:
         compiled(spec)
-    assert [problem.pointer for problem in caught.value.problems] == ["/mounts/7/options", "/mounts/8/destination"]
+    assert [problem.pointer for problem in caught.value.problems] == [
+        "/mounts/7/options",
+        "/mounts/8/destination",
+    ]
 
 
 def test_steps_after_start_can_be_named_by_another_process() -> None:

@@ -30,7 +30,8 @@ def start(container: Container, detach: bool) -> int:
     if detach:
         container.start()
         return 0
-    return container.run().returncode
+    code = container.run().returncode
+    return 1 if code is None else code  # None: somebody else has waited for our child
 
 
 def delete(container: Container) -> None:
