@@ -9,13 +9,14 @@ INIT     := src/libcontainer/_bin/init
 LAUNCHER := $(BIN)/youki
 NINJA    := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ninja
 PYTEST   := $(BIN)/python -m pytest
+FILE_SYSTEM := lifecycle mounts mount_options propagation rootfs devices masks cgroup_mounts idmapped_mounts
 CHECKED  := src tests tools bench
 C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch] tests/*/c/*.[ch] bench/*.[ch] examples/*/*.[ch])
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help packages native build demo test test-unit test-integration test-attack test-packaging
-.PHONY: fuzz sanitize bench lint format wheel clean
+.PHONY: test-enosys fuzz sanitize bench lint format wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -54,6 +55,9 @@ test-integration: build ## Run the tests that make real containers
 
 test-attack: build ## Run the tests that attack the runtime from inside a container
 	@$(PYTEST) tests/attack
+
+test-enosys: build ## Run the tests of the file system as on an older kernel, without the newer system calls
+	@$(BIN)/python -m tests.tools.enosys all $(PYTEST) -q -rfE $(addprefix tests/integration/test_,$(addsuffix .py,$(FILE_SYSTEM)))
 
 test-packaging: build ## Build the wheel and the source release, install them elsewhere, and look at them
 	@$(PYTEST) tests/packaging

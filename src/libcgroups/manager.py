@@ -30,7 +30,7 @@ from libcgroups.path import normalise, resolve, visible_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
     from libcgroups.host import Mode, Setup
@@ -228,9 +228,7 @@ class Manager(ABC):
         found: set[int] = set()
         for pids in _pids_below(cgroup.directory, descendants=descendants):
             found.update(pids)
-        found.discard(
-            0
-        )  # how the kernel shows a process of another pid namespace; kill(0) would hit our own group
+        found.discard(0)  # a process of another pid namespace; kill(0) would hit our own group
         return sorted(found)
 
     @abstractmethod
@@ -370,10 +368,9 @@ class Manager(ABC):
         Raises InvalidArgument if it does not describe one.
         """
         try:
-            if state["version"] != STATE_VERSION or state["driver"] != "cgroupfs":
+            if state["version"] != STATE_VERSION or state["driver"] not in ("cgroupfs", "systemd"):
                 raise ValueError(f"version {state['version']!r}, driver {state['driver']!r}")
-            mode, cgroups = state["mode"], [_cgroup_from_state(entry) for entry in state["cgroups"]]
-            manager = _manager(mode, cgroups, optional=bool(state["optional"]), reason=state["reason"])
+            manager = _restored(state, [_cgroup_from_state(entry) for entry in state["cgroups"]])
             manager._strangers = bool(state["planned"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArgument(
@@ -389,23 +386,24 @@ def new(
     driver: Driver = "cgroupfs",
     root: str = host.DEFAULT_ROOT,
     setup: Setup | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Manager:
     """Return the manager for this host; nothing is created yet.
 
     `cgroups_path`: absolute counts from each hierarchy's mount point; relative is below the caller's cgroup
     (v2: beside it); None is a cgroup named `container_id` there. For the systemd driver it is
-    "slice:prefix:name". `setup` saves a detection. Raises InvalidArgument, Unsupported (no hierarchy at
-    `root`, or no systemd), CgroupError.
+    "slice:prefix:name", and `annotations` may set properties of the unit (`org.systemd.property.*`). `setup`
+    saves a detection. Raises InvalidArgument, Unsupported (no hierarchy at `root`, or no systemd), CgroupError.
     """
+    setup = host.detect(root) if setup is None else setup
     if driver == "systemd":
-        from libcgroups.systemd import name
+        from libcgroups.systemd import manager as systemd
 
-        name.refuse_for_now(cgroups_path, container_id)
+        return systemd.new(cgroups_path, container_id, setup, annotations)
     if driver != "cgroupfs":
         raise InvalidArgument(
             f"the cgroup driver {driver!r} is not known", value=driver, remedy="use 'cgroupfs' or 'systemd'"
         )
-    setup = host.detect(root) if setup is None else setup
     hierarchies = setup.hierarchies
     if setup.unified_hierarchy is not None:
         hierarchies += (setup.unified_hierarchy,)
@@ -419,6 +417,14 @@ def new(
         for hierarchy in hierarchies
     ]
     return _manager(setup.mode, cgroups, optional=cgroups_path is None, reason=None)
+
+
+def _restored(state: dict[str, Any], cgroups: list[Cgroup]) -> Manager:
+    if state["driver"] == "systemd":
+        from libcgroups.systemd import manager as systemd
+
+        return systemd.from_state(state, cgroups)
+    return _manager(state["mode"], cgroups, optional=bool(state["optional"]), reason=state["reason"])
 
 
 def _without_hierarchies(cgroups_path: str | None, root: str) -> Manager:

@@ -327,11 +327,13 @@ def resolve_rootfs(bundle: str, path: str) -> str:
     Raises InvalidConfig.
     """
     rootfs = os.path.realpath(os.path.join(bundle, path))
-    if not os.path.isdir(rootfs):
+    try:
+        os.stat(f"{rootfs}/.")
+    except OSError as error:
+        found = f"{path!r} ({rootfs}: {error.strerror})"
         raise InvalidConfig(
-            "config.json",
-            [Problem("/root/path", f"{path!r} ({rootfs} is no directory)", "an existing directory")],
-        )
+            "config.json", [Problem("/root/path", found, "a directory that this user may enter")]
+        ) from None
     if rootfs == "/":
         raise InvalidConfig(
             "config.json", [Problem("/root/path", f"{path!r}, the host's own root", "a directory of its own")]

@@ -12,6 +12,7 @@ from libcontainer.mounts import (
     ATTR_NOEXEC,
     ATTR_NOSUID,
     ATTR_RDONLY,
+    IN_HAND,
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
@@ -19,6 +20,8 @@ from libcontainer.mounts import (
     MS_RDONLY,
     MS_REC,
     OPEN_TREE_CLONE,
+    classic_propagation,
+    tree_attributes,
 )
 from libcontainer.plan import operations as do
 
@@ -94,7 +97,7 @@ def _tmpfs(context: Context, request: Request) -> Iterator[Op]:
     if not context.host.new_mount_api:
         yield do.Mount(
             pointer=where,
-            slot=0,
+            slot=IN_HAND,
             source=b"tmpfs",
             target=target,
             fstype=b"tmpfs",
@@ -102,16 +105,18 @@ def _tmpfs(context: Context, request: Request) -> Iterator[Op]:
             data=b"mode=755",
             kind=do.REAL_DIRECTORY,
         )
+        yield from classic_propagation(request)
         return
     yield do.NewMount(
         pointer=where,
-        slot=0,
+        slot=IN_HAND,
         fstype=b"tmpfs",
         source=b"tmpfs",
         parameters=[b"mode=755"],
         attributes=SAFE_ATTRIBUTES,
     )
-    yield do.AttachMount(pointer=where, slot=0, target=target, kind=do.REAL_DIRECTORY)
+    yield from tree_attributes(request, IN_HAND)
+    yield do.AttachMount(pointer=where, slot=IN_HAND, target=target, kind=do.REAL_DIRECTORY)
 
 
 def _fresh(context: Context, request: Request, fstype: str, data: str, target: str) -> Iterator[Op]:
@@ -120,7 +125,7 @@ def _fresh(context: Context, request: Request, fstype: str, data: str, target: s
         flags = request.flags_set | SAFE_FLAGS
         yield do.Mount(
             pointer=where,
-            slot=0,
+            slot=IN_HAND,
             source=b"cgroup",
             target=target.encode(),
             fstype=fstype.encode(),
@@ -128,16 +133,18 @@ def _fresh(context: Context, request: Request, fstype: str, data: str, target: s
             data=data.encode(),
             kind=do.REAL_DIRECTORY,
         )
+        yield from classic_propagation(request)
         return
     yield do.NewMount(
         pointer=where,
-        slot=0,
+        slot=IN_HAND,
         fstype=fstype.encode(),
         source=b"cgroup",
         parameters=[item.encode() for item in data.split(",") if item],
         attributes=request.set | SAFE_ATTRIBUTES,
     )
-    yield do.AttachMount(pointer=where, slot=0, target=target.encode(), kind=do.REAL_DIRECTORY)
+    yield from tree_attributes(request, IN_HAND)
+    yield do.AttachMount(pointer=where, slot=IN_HAND, target=target.encode(), kind=do.REAL_DIRECTORY)
 
 
 def _bind(
@@ -148,7 +155,7 @@ def _bind(
         flags = request.flags_set | SAFE_FLAGS | (MS_RDONLY if force_readonly else 0)
         yield do.Mount(
             pointer=where,
-            slot=0,
+            slot=IN_HAND,
             source=source.encode(),
             target=target.encode(),
             fstype=b"",
@@ -156,9 +163,12 @@ def _bind(
             data=b"",
             kind=do.REAL_DIRECTORY,
         )
-        yield do.Remount(pointer=where, slot=0, set=flags, clear=request.flags_clear)
+        yield do.Remount(pointer=where, slot=IN_HAND, set=flags, clear=request.flags_clear & ~flags)
+        yield from classic_propagation(request)
         return
     attributes = request.set | SAFE_ATTRIBUTES | (ATTR_RDONLY if force_readonly else 0)
-    yield do.OpenTree(pointer=where, slot=0, source=source.encode(), flags=OPEN_TREE_CLONE)
-    yield do.SetMountAttributes(pointer=where, slot=0, set=attributes, clear=request.clear)
-    yield do.AttachMount(pointer=where, slot=0, target=target.encode(), kind=do.REAL_DIRECTORY)
+    yield do.OpenTree(pointer=where, slot=IN_HAND, source=source.encode(), flags=OPEN_TREE_CLONE)
+    clear = request.clear & ~attributes
+    yield do.SetMountAttributes(pointer=where, slot=IN_HAND, set=attributes, clear=clear)
+    yield from tree_attributes(request, IN_HAND)
+    yield do.AttachMount(pointer=where, slot=IN_HAND, target=target.encode(), kind=do.REAL_DIRECTORY)

@@ -361,7 +361,9 @@ class Container:
             connection.send(channel.START)
             while (report := connection.receive()) is not None:
                 if report.kind == channel.FAILED:
-                    raise self._failure(report)
+                    error = self._failure(report)
+                    self._end()  # init ends by itself; when we return, it has
+                    raise error
                 started = report.kind == channel.STARTED
         finally:
             connection.close()
@@ -394,8 +396,11 @@ class Container:
             )
         except HookError:
             # runtime.md "Lifecycle" 9: a failed poststart hook is an error, and the container is stopped.
-            if self.status != "stopped":
+            try:
                 self.kill(SIGKILL)
+            except StateError:
+                pass  # it has ended by itself
+            self._end()
             raise
 
     def _run_poststop(self, hooks: Sequence[dict[str, Any]], last: dict[str, Any]) -> None:

@@ -40,7 +40,10 @@ def compile_hooks(context: Context, kind: str, status: str, env: list[bytes] | N
 
 
 def _state(context: Context, status: str) -> tuple[bytes, bytes]:
-    """Return the state as JSON in two parts: init puts its own pid, as seen in the container, between them (runtime.md "State")."""
+    """Return the state as JSON in two parts (runtime.md "State").
+
+    Init puts its own pid, as seen in the container, between them.
+    """
     options = context.options
     version = context.spec["ociVersion"]
     head = dumps({"ociVersion": version, "id": options.container_id, "status": status})[:-1] + ', "pid": '

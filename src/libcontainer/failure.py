@@ -65,7 +65,7 @@ REMEDIES = {
         "fsconfig",
         _errno.EPERM,
     ): f"{USERNS}: the file system must be of a kind that may be mounted there and show a namespace "
-    "that the container owns (for sysfs its network, for mqueue its ipc namespace)",
+    "that the container owns (for proc its pid, for sysfs its network, for mqueue its ipc namespace)",
     ("fsconfig", _errno.ENOENT): "the source or a directory among the options does not exist",
     (
         "fsmount",
@@ -147,6 +147,16 @@ REMEDIES = {
         _errno.EACCES,
     ): "the program is not executable for the container's user, or lies on a noexec mount",
     ("execve", _errno.ENOEXEC): "the program is for another architecture, or a script without #!",
+    (
+        "open",
+        _errno.EACCES,
+    ): f"{USERNS}: make the mount point in the root file system beforehand, or give that "
+    "to the ids of the namespace",
+    (
+        "mkdir",
+        _errno.EACCES,
+    ): f"{USERNS}: make the directory in the root file system beforehand, or give that "
+    "to the ids of the namespace",
     ("open", _errno.ELOOP): "a symbolic link stands where none is allowed: the image redirects this path",
     ("open", _errno.EROFS): "the mount point does not exist and cannot be made on a read-only file system",
     ("open", _errno.ENOTDIR): "a component of the path is not a directory",

@@ -290,7 +290,7 @@ def prepare(context: Context) -> Iterator[Op]:
     """
     for slot, request in enumerate(requests(context), start=FIRST_SOURCE):
         if opened_early(context, request):
-            yield from _open_source(context, request, slot)
+            yield from _open_source(request, slot)
             yield from _idmap(context, request, slot)
             propagation = _propagation_of_clone(context)
             if propagation:
@@ -334,7 +334,7 @@ def compile_mounts(context: Context) -> Iterator[Op]:
             yield from _file_system(context, request)
 
 
-def _open_source(context: Context, request: Request, slot: int) -> Iterator[Op]:
+def _open_source(request: Request, slot: int) -> Iterator[Op]:
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if request.recursive_bind else 0)
     yield do.OpenTree(pointer=request.pointer, slot=slot, source=request.source.encode(), flags=flags)
 
@@ -373,7 +373,7 @@ def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
 def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
     if not opened_early(context, request):
         slot = IN_HAND
-        yield from _open_source(context, request, slot)
+        yield from _open_source(request, slot)
     yield from _attributes(request, slot)
     yield from _attach(request, slot)
 
@@ -386,10 +386,11 @@ def _attributes(request: Request, slot: int) -> Iterator[Op]:
     where = request.pointer
     if request.set | request.clear:
         yield do.SetMountAttributes(pointer=where, slot=slot, set=request.set, clear=request.clear)
-    yield from _tree_attributes(request, slot)
+    yield from tree_attributes(request, slot)
 
 
-def _tree_attributes(request: Request, slot: int) -> Iterator[Op]:
+def tree_attributes(request: Request, slot: int) -> Iterator[Op]:
+    """Yield the changes to the whole tree in `slot`: recursive attributes, and propagation."""
     where = request.pointer
     if request.recursive_set | request.recursive_clear:
         yield do.SetMountAttributes(
@@ -437,7 +438,7 @@ def _file_system(context: Context, request: Request) -> Iterator[Op]:
         attributes=attributes,
     )
     yield from _resemble_hidden(request)
-    yield from _tree_attributes(request, IN_HAND)
+    yield from tree_attributes(request, IN_HAND)
     yield from _attach(request, IN_HAND)
 
 
@@ -506,7 +507,7 @@ def _sysfs_of_host(request: Request) -> Iterator[Op]:
         yield do.SetMountAttributes(
             pointer=where, slot=IN_HAND, set=request.set, clear=request.clear, recursive=1
         )
-    yield from _tree_attributes(request, IN_HAND)
+    yield from tree_attributes(request, IN_HAND)
     yield from _attach(request, IN_HAND)
 
 
@@ -559,8 +560,13 @@ def _classic(context: Context, request: Request) -> Iterator[Op]:
     else:
         yield from _classic_file_system(request)
     if new:
-        yield from _tree_attributes(request, IN_HAND)
+        yield from tree_attributes(request, IN_HAND)
         return
+    yield from classic_propagation(request)
+
+
+def classic_propagation(request: Request) -> Iterator[Op]:
+    """Yield the changes of propagation, in the order given, to the mount just made."""
     for propagation in request.propagation:
         yield do.ChangePropagation(pointer=request.pointer, slot=IN_HAND, flags=propagation)
 

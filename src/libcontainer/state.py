@@ -105,9 +105,7 @@ def open_root(root: str, *, create: bool = False) -> int:
         _make_private(root)
         fd = os.open(root, flags)
     except OSError as error:
-        raise InvalidArgument(
-            f"cannot use {root} as root directory: {error.strerror}", path=root, errno=error.errno
-        ) from error
+        raise _unusable(root, error) from error
     status = os.fstat(fd)
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022:
         os.close(fd)
@@ -117,6 +115,16 @@ def open_root(root: str, *, create: bool = False) -> int:
             remedy=f"chmod go-w {root}, or choose another --root",
         )
     return fd
+
+
+def _unusable(root: str, error: OSError) -> InvalidArgument:
+    return InvalidArgument(
+        f"cannot use {root} as root directory: {error.strerror}",
+        path=root,
+        syscall="open",
+        errno=error.errno,
+        remedy="choose another --root; an unprivileged user has one of its own by default",
+    )
 
 
 def _make_private(path: str) -> None:
@@ -355,11 +363,13 @@ def not_found(container_id: str, root: str) -> NotFound:
 
 
 def list_ids(root: str) -> list[str]:
-    """Return the ids below `root`, sorted; a missing root holds none."""
+    """Return the ids below `root`, sorted; a missing root holds none. Raises InvalidArgument."""
     try:
         return sorted([entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)])
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise _unusable(root, error) from error
 
 
 def write_all(fd: int, data: bytes) -> None:

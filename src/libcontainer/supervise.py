@@ -21,7 +21,7 @@ from libcontainer.spawn import reap, spawn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from libcgroups.manager import Manager
@@ -142,14 +142,8 @@ class Creation:
     # The conversation
 
     def _converse(self) -> None:
-        assert self.channel is not None
-        while True:
-            report = self.channel.receive()
-            if report is None:
-                raise self._died()
-            if report.kind == CHILD:
-                self._take_child(report.value)
-            elif report.kind == SYNC:
+        for report in self._reports():
+            if report.kind == SYNC:
                 if self._reached(report):
                     return
             elif report.kind == DESCRIPTOR:
@@ -158,6 +152,25 @@ class Creation:
                 from libcontainer.failure import setup_error
 
                 raise setup_error(report, self.plan, self.spec)
+
+    def _reports(self) -> Iterator[Report]:
+        """Yield what init reports, in the order of the plan.
+
+        The second stage may be heard before the first has told who it is: the two run at the same time.
+        """
+        assert self.channel is not None
+        clone = next(step for step, op in enumerate(self.plan.ops) if isinstance(op, do.Clone))
+        early: list[Report] = []
+        while (report := self.channel.receive()) is not None:
+            if report.kind == CHILD:
+                self._take_child(report.value)
+                yield from early
+                early.clear()
+            elif self.stage_one and report.step > clone:
+                early.append(report)
+            else:
+                yield report
+        raise self._died()
 
     def _take_child(self, pid: int) -> None:
         self.pid = pid

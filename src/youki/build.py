@@ -6,6 +6,7 @@ On the hot path: imports the library's builder only.
 from __future__ import annotations
 
 from libcontainer.builder import ContainerBuilder
+from youki import log
 from youki.settings import state_root, systemd
 
 TYPE_CHECKING = False
@@ -32,4 +33,7 @@ def build(args: Arguments, settings: Arguments, detach: bool) -> Container:
     )
     if settings.rootless != "auto":
         builder = builder.with_rootless(settings.rootless == "true")
-    return builder.build()
+    container = builder.build()
+    for warning in container.warnings:
+        log.warning(warning)
+    return container

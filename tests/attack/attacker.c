@@ -90,7 +90,7 @@ struct spy {
 
 static bool name_is(const char *pid, const char *payload)
 {
-	char path[64], name[64] = "";
+	char path[PATH_MAX], name[64] = "";
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
@@ -107,7 +107,7 @@ static bool name_is(const char *pid, const char *payload)
 /* Was it init, not yet the payload, that we got at?  Its executable has no name in the image. */
 static bool still_init(const char *pid)
 {
-	char path[64], target[PATH_MAX] = "";
+	char path[PATH_MAX], target[PATH_MAX] = "";
 	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/%s/exe", pid);
@@ -119,7 +119,7 @@ static bool still_init(const char *pid)
 
 static void try_open(const char *pid, const char *name, int flags, unsigned *ret_count)
 {
-	char path[64];
+	char path[PATH_MAX];
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%s/%s", pid, name);
@@ -159,7 +159,7 @@ static void spy_on(const char *pid, struct spy *spy)
 
 	spy->seen++;
 	try_open(pid, "exe", O_RDONLY, &spy->exe);
-	try_open(pid, "fd", O_RDONLY | O_DIRECTORY, &spy->fd);
+	/* Only what the numbers lead to: their list is open to whoever is the host's root by id (proc(5)). */
 	for (int number = 3; number < 8; number++) {
 		snprintf(path, sizeof(path), "fd/%d", number);
 		try_open(pid, path, O_PATH, &spy->fd);
@@ -237,10 +237,9 @@ static int cwd(char **argv)
 static int bomb(char **argv)
 {
 	(void)argv;
-	told("bomb", 0);
-	for (;;)
-		if (fork() < 0)
-			usleep(100);
+	for (told("bomb", 0); fork() >= 0 || errno == EAGAIN;)
+		;
+	return told("bomb", -1);
 }
 
 /* deaf: ignore every signal that can be ignored, leave a daemon of the same kind in a session of its own, and stay. */

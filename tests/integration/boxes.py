@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from subprocess import DEVNULL
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,26 +96,43 @@ class Box:
 
     def sh(self, script: str) -> Run:
         """Run a shell script in the container."""
-        if not self.wrapper and not self.no_pivot:
-            result = self.bundle.sh(script)
-            return Run(result.status.code, result.stdout, result.stderr)
-        self.bundle.process["args"] = ["/bin/sh", "-c", script]
-        done = self._youki("run", *self._flags(), self.bundle.id)
-        assert "youki: " not in done.stderr, done.stderr
-        return Run(done.returncode, done.stdout, done.stderr)
+        if self.classic:
+            self.bundle.process["args"] = ["/bin/sh", "-c", script]
+            done = self._youki("run", *self._flags(), self.bundle.id)
+            assert "youki: " not in done.stderr, done.stderr
+            return Run(done.returncode, done.stdout, done.stderr)
+        with ExitStack() as stack:
+            out, err = (stack.enter_context(open(self.bundle.path / name, "w+")) for name in ("out", "err"))
+            container = stack.enter_context(self._build_here(["/bin/sh", "-c", script], out, err))
+            container.start()
+            status = container.wait(30)
+            out.seek(0)
+            err.seek(0)
+            return Run(status.returncode, out.read(), err.read())
 
     def build(self, *args: str) -> Container:
         """Create the container; its payload waits."""
-        if not self.wrapper and not self.no_pivot:
-            return self.bundle.build(*(args or ("sleep", "1000")))
-        self.bundle.process["args"] = list(args or ("sleep", "1000"))
+        command = list(args or ("sleep", "1000"))
+        if not self.classic:
+            return self._build_here(command)
+        self.bundle.process["args"] = command
         with open(self.bundle.path / "stderr", "w+") as stderr:
             # Not a pipe: the payload keeps the streams and would hold it open.
             words = ("create", *self._flags(), self.bundle.id)
-            done = self._youki(*words, stdout=subprocess.DEVNULL, stderr=stderr)
+            done = self._youki(*words, stdout=DEVNULL, stderr=stderr)
             stderr.seek(0)
             assert done.returncode == 0, stderr.read()
         return Container.load(self.bundle.root, self.bundle.id)
+
+    def _build_here(
+        self, args: list[str], out: IO[str] | None = None, err: IO[str] | None = None
+    ) -> Container:
+        self.bundle.process["args"] = args
+        self.bundle.save()
+        builder = (
+            self.bundle.builder().with_stdin(DEVNULL).with_stdout(out or DEVNULL).with_stderr(err or DEVNULL)
+        )
+        return builder.as_init(self.bundle.path).with_no_pivot(self.no_pivot).build()
 
     def mounts(self) -> Mounts:
         """Create the container, return its mount table, and delete it."""
@@ -122,9 +141,9 @@ class Box:
 
     def refusal(self) -> str:
         """Create the container, which must fail, and return the words of the error."""
-        if not self.wrapper:
+        if not self.classic:
             with pytest.raises(Error) as caught:
-                self.bundle.build("true")
+                self._build_here(["true"])
             assert Container.list(self.bundle.root) == []
             return str(caught.value)
         self.bundle.process["args"] = ["true"]
@@ -138,7 +157,7 @@ class Box:
     def _youki(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         self.bundle.save()
         command = [*self.wrapper, str(YOUKI), "--root", str(self.bundle.root), *words]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **more}
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": DEVNULL, **more}
         return subprocess.run(command, cwd=self.bundle.path, text=True, timeout=60, check=False, **streams)
 
 
@@ -173,8 +192,10 @@ class HostDirectory:
         subprocess.run(["mount", *words, str(point)], check=True)
 
     def close(self) -> None:
+        """Unmount everything that is still there."""
         for point in reversed(self.mounted):
-            subprocess.run(["umount", "--recursive", str(point)], check=True)
+            if point.is_mount():
+                subprocess.run(["umount", "--recursive", str(point)], check=True)
         self.mounted.clear()
 
 
@@ -186,6 +207,16 @@ def host_directory(path: Path) -> Iterator[HostDirectory]:
         yield directory
     finally:
         directory.close()
+
+
+def host_mounts(bundle: Bundle) -> list[str]:
+    """Return the host's mount points, but for those that other tests, running beside this one, have made."""
+    mine = str(bundle.path.parent)
+    return [
+        mount.point
+        for mount in Mounts(Path("/proc/self/mountinfo").read_text()).lines
+        if "/pytest-" not in mount.point or mount.point.startswith(mine)
+    ]
 
 
 def mounts_of(container: Container) -> Mounts:

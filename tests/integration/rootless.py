@@ -98,10 +98,7 @@ class User:
                 if not os.path.exists(f"/etc/{name}"):
                     pytest.skip(f"there is no /etc/{name} to mount another one over")
                 (known / name).write_text(f"{NAME}:{FIRST_SUBORDINATE}:{SUBORDINATES}\n")
-        return [
-            f"mount --bind {known}/{name} /etc/{name}"
-            for name in ("passwd", "subuid", "subgid")
-        ]
+        return [f"mount --bind {known}/{name} /etc/{name}" for name in ("passwd", "subuid", "subgid")]
 
     def run(
         self, *words: str, check: bool = True, env: dict[str, str] | None = None, **more: Any
@@ -186,9 +183,7 @@ def _searchable(paths: tuple[str, ...]) -> list[str]:
     """Return the mounts after which everybody can search the way to these directories, also one in root's home."""
     hidden: dict[str, list[str]] = {}
     for path in paths:
-        closed = [
-            str(parent) for parent in reversed(Path(path).parents) if not parent.stat().st_mode & 0o001
-        ]
+        closed = [str(parent) for parent in reversed(Path(path).parents) if not parent.stat().st_mode & 0o001]
         if closed:
             hidden.setdefault(closed[0], []).append(path)
     commands = []
@@ -198,9 +193,7 @@ def _searchable(paths: tuple[str, ...]) -> list[str]:
             commands.append(f"mkdir /mnt/{number}; mount --bind {shlex.quote(path)} /mnt/{number}")
         commands.append(f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(directory)}")
         for number, path in enumerate(inner):
-            commands.append(
-                f"mkdir -p {shlex.quote(path)}; mount --bind /mnt/{number} {shlex.quote(path)}"
-            )
+            commands.append(f"mkdir -p {shlex.quote(path)}; mount --bind /mnt/{number} {shlex.quote(path)}")
         commands.append("umount -l /mnt")
     return commands
 

@@ -49,7 +49,7 @@ def test_root_gets_exactly_the_requested_sets(bundle: Bundle) -> None:
 def test_an_ordinary_user_keeps_its_ambient_set(bundle: Bundle) -> None:
     """Ambient capabilities are how a user that is not root keeps some over an execve."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
-    bundle.process["capabilities"] = dict.fromkeys(SETS, ["CAP_NET_BIND_SERVICE"])
+    bundle.process["capabilities"] = {name: ["CAP_NET_BIND_SERVICE"] for name in SETS}
 
     assert seen_sets(bundle) == dict.fromkeys(SETS, mask(["CAP_NET_BIND_SERVICE"]))
 

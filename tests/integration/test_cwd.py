@@ -85,8 +85,8 @@ def test_a_leaked_descriptor_leads_nowhere(bundle: Bundle, number: int, through_
     (bundle.rootfs / "marker").touch()
 
     try:
-        result = bundle.sh("cd ../../../../../../../../.. && ls -d marker")
+        outcome = bundle.sh("cd ../../../../../../../../.. && ls -d marker").stdout
     except SetupError as error:
-        assert error.pointer == "/process/cwd"
-    else:
-        assert result.stdout == "marker\n"
+        outcome = error.pointer or ""
+
+    assert outcome in ("marker\n", "/process/cwd")

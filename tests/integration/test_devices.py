@@ -85,7 +85,7 @@ def test_dev_holds_nothing_else(box: Box) -> None:
 def test_links_of_dev_are_there(box: Box) -> None:
     """Shell scripts write to /dev/stderr, and posix_openpt(3) opens /dev/ptmx."""
     run = box.sh(
-        "cd /dev; for i in " + " ".join(LINKS) + "; do echo $i $(readlink $i); done; echo out > /dev/stdout"
+        "cd /dev; for i in " + " ".join(LINKS) + "; do echo $i $(readlink $i); done; echo out >> /dev/stdout"
     )
 
     assert run.lines == [*[f"{name} {target}" for name, target in LINKS.items()], "out"]
@@ -260,13 +260,9 @@ def test_console_as_a_link_touches_nothing_on_the_host(bundle: Bundle, host: Hos
     (bundle.rootfs / "dev/console").symlink_to(host / "made")
     (bundle.rootfs / str(host.path)[1:]).mkdir(parents=True)
 
-    try:
-        with bundle.builder().as_init(bundle.path).with_detach(False).build() as container:
-            points = set(mounts_of(container))
-    except Exception as error:  # a refusal is as good
-        points = set()
-        assert "/dev/console" in str(error)
+    with bundle.builder().as_init(bundle.path).with_detach(False).build() as container:
+        assert "/dev/console" in mounts_of(container)
 
     assert not (host / "made").exists()
     assert not (bundle.rootfs / str(host / "made")[1:]).exists()
-    assert str(host / "made") not in points
+    assert (bundle.rootfs / "dev/console").is_symlink()

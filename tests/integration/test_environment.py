@@ -16,7 +16,9 @@ def environment(bundle: Bundle) -> list[str]:
     return bundle.run("cat", "/proc/self/environ").stdout.rstrip("\0").split("\0")
 
 
-def test_the_environment_is_exactly_the_configured_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_exactly_the_configured_one(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of the runtime's own, where secrets may be; values may be anything but NUL."""
     monkeypatch.setenv("SECRET_OF_THE_CALLER", "s3cret")
     bundle.process["env"] = ["PATH=/bin", "HOME=/here", "EMPTY=", "LINES=one\ntwo", "SIGN=a=b", "UML=ä€"]

@@ -1,4 +1,4 @@
-"""Id-mapped mounts: files of one owner appear as another's. config.md "uidMappings", mount_setattr(2) MOUNT_ATTR_IDMAP."""
+"""Id-mapped mounts: files of one owner appear as another's. config.md "uidMappings", mount_setattr(2)."""
 
 from __future__ import annotations
 

@@ -146,7 +146,9 @@ def test_holder_that_has_ended_is_told(bundle: Bundle) -> None:
     assert Container.list(bundle.root) == []
 
 
-def test_pid_namespace_without_a_first_process_cannot_be_joined(bundle: Bundle, tmp_path: os.PathLike[str]) -> None:
+def test_pid_namespace_without_a_first_process_cannot_be_joined(
+    bundle: Bundle, tmp_path: os.PathLike[str]
+) -> None:
     """pid_namespaces(7): once its first process has ended no other can be made; the remedy says so."""
     kept = os.path.join(tmp_path, "kept")
     with open(kept, "x"), holder("pid") as pid:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .conftest import Bundle
 
 KEYCTL = {"x86_64": 250, "aarch64": 219}
-# Joins a session keyring of its own, as a login does, and becomes the runtime.
+# Joins a session keyring of its own, as a login does, which only its possessor may see, and becomes the runtime.
 LOGIN = """
 import ctypes, os, sys
-assert ctypes.CDLL(None).syscall(int(sys.argv[1]), 1, b"callers-keys") > 0
+call, keyctl = ctypes.CDLL(None).syscall, int(sys.argv[1])
+keyring = call(keyctl, 1, b"callers-keys")
+assert keyring > 0 and call(keyctl, 5, keyring, 0x3f000000) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 """
 

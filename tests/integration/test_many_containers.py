@@ -146,8 +146,22 @@ def test_records_are_below_the_root_that_the_caller_names(bundle: Bundle, tmp_pa
     bundle.root = tmp_path / "one" / "two"
     with bundle.build("true") as container:
         assert json.loads((bundle.root / bundle.id / "state.json").read_text())["pid"] == container.pid
-        modes = [path.stat().st_mode & 0o7777 for path in (tmp_path / "one", bundle.root, bundle.root / bundle.id)]
+        modes = [
+            path.stat().st_mode & 0o7777 for path in (tmp_path / "one", bundle.root, bundle.root / bundle.id)
+        ]
     assert modes == [0o700, 0o700, 0o700]
+
+
+@pytest.mark.parametrize("variables", [{}, {"XDG_RUNTIME_DIR": "/run/user/0", "HOME": "/root"}])
+@pytest.mark.usefixtures("bundle")
+def test_records_of_root_are_in_run_whatever_its_environment(variables: dict[str, str]) -> None:
+    """sudo and su leave variables behind that must not part root's containers into two places."""
+    script = "from libcontainer.state import default_root; print(default_root())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "/run/youki\n"
 
 
 def test_left_over_of_an_interrupted_create_is_recognised(bundle: Bundle) -> None:
@@ -159,7 +173,7 @@ def test_left_over_of_an_interrupted_create_is_recognised(bundle: Bundle) -> Non
     with pytest.raises(AlreadyExists) as left:
         Directory.create(str(bundle.root), bundle.id)
 
-    assert "interrupted" not in str(busy.value)
+    assert "interrupted create" not in str(busy.value)
     assert "youki delete --force" in (left.value.remedy or "")
     Container.load(bundle.root, bundle.id).delete(force=True)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from libcontainer import SetupError
+
 from .boxes import MODES, Box, host_directory
 
 if TYPE_CHECKING:
@@ -189,3 +191,23 @@ def test_mask_wins_over_readonly(box: Box) -> None:
     box.linux["maskedPaths"] = box.linux["readonlyPaths"] = ["/secret"]
 
     assert box.sh("ls -A /secret").stdout == ""
+
+
+def test_faked_null_device_is_refused_with_a_terminal(bundle: Bundle, host: HostDirectory) -> None:
+    """Then no standard stream has looked at it before: the mask itself must."""
+    for name in ("pts", "console"):
+        (host / name).mkdir() if name == "pts" else (host / name).write_text("")
+    (host / "null").write_text("of the image")
+    (bundle.rootfs / "file").write_text("secret")
+    bundle.spec["mounts"] = [item for item in bundle.spec["mounts"] if item["destination"] != "/dev"]
+    bundle.spec["mounts"].insert(
+        0, {"destination": "/dev", "type": "bind", "source": str(host.path), "options": ["rbind"]}
+    )
+    bundle.linux["maskedPaths"] = ["/file"]
+    bundle.process["terminal"] = True
+    bundle.save()
+
+    with pytest.raises(SetupError, match="/dev/null is not the null device") as caught:
+        bundle.builder().as_init(bundle.path).with_detach(False).build()
+
+    assert caught.value.pointer == "/linux/maskedPaths/0"

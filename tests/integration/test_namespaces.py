@@ -55,7 +55,9 @@ def test_namespace_is_joined_by_a_bind_mount_of_it(bundle: Bundle, tmp_path: Pat
     kept.touch()
     with holder("network") as pid:
         expected = identity("network", pid)
-        assert os.spawnlp(os.P_WAIT, "mount", "mount", "--bind", namespace_path("network", pid), str(kept)) == 0
+        assert (
+            os.spawnlp(os.P_WAIT, "mount", "mount", "--bind", namespace_path("network", pid), str(kept)) == 0
+        )
     try:
         bundle.set_namespace("network", str(kept))
 
@@ -136,7 +138,7 @@ def test_missing_path_is_named_in_the_error(bundle: Bundle, tmp_path: Path) -> N
     """The holder of a namespace may have ended: the error says where to look."""
     gone = str(tmp_path / "gone")
     bundle.set_namespace("ipc", gone)
-    with pytest.raises(SetupError, match="no such file|No such file") as caught:
+    with pytest.raises(SetupError, match="cannot open") as caught:
         bundle.build("true")
 
     assert caught.value.path == gone

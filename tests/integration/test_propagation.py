@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .boxes import MODES, Box, Mounts, host_directory, mounts_of
+from .boxes import MODES, Box, host_directory, host_mounts, mounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +48,13 @@ def host(bundle: Bundle, tmp_path: Path) -> Iterator[HostDirectory]:
         yield directory
 
 
-def host_table() -> Mounts:
-    """Return the host's mount table."""
-    with open("/proc/self/mountinfo") as file:
-        return Mounts(file.read())
-
-
 def put_root_on_shared_mount(box: Box, host: HostDirectory) -> Path:
-    """Move the root file system to a mount that is shared."""
+    """Move the root file system to a mount that is shared; beside it is another one with a mount below.
+
+    Were the old root unmounted as a peer of the host's, the mount below would be gone from the host.
+    """
+    host.set(host.mount("apart"), "--make-shared")
+    host.mount("apart/below")
     rootfs = host / "shared/rootfs"
     shutil.copytree(box.rootfs, rootfs, symlinks=True)
     box.spec["root"]["path"] = str(rootfs)
@@ -83,10 +82,10 @@ def test_root_below_a_shared_mount_leaks_nothing(
     if propagation is not None:
         box.linux["rootfsPropagation"] = propagation
     box.mount("/m", "tmpfs", "tmpfs")
-    before = list(host_table())
+    before = host_mounts(box.bundle)
 
     with box.build():
-        assert list(host_table()) == before
+        assert host_mounts(box.bundle) == before
 
 
 @pytest.mark.parametrize("no_pivot", [False, True], ids=["pivot", "no-pivot"])
@@ -146,7 +145,7 @@ def test_container_mount_reaches_the_host_only_where_both_sides_are_shared(
     run = box.sh("mount -t tmpfs tmpfs /data/inner")
 
     assert run.code == 0, run.stderr
-    assert (str(volume / "inner") in host_table()) is leaks
+    assert (str(volume / "inner") in host_mounts(box.bundle)) is leaks
     if leaks:
         subprocess.run(["umount", str(volume / "inner")], check=True)
 
@@ -164,4 +163,4 @@ def test_early_opened_source_is_no_peer_of_the_hosts_mount(bundle: Bundle, host:
     run = Box(bundle, "new").sh("mount -t tmpfs tmpfs /data/inner && echo mounted")
 
     assert run.stdout == "mounted\n"
-    assert str(volume / "inner") not in host_table()
+    assert str(volume / "inner") not in host_mounts(bundle)

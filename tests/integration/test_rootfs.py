@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .boxes import MODES, Box, host_directory
+from .boxes import MODES, Box, host_directory, host_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,16 +157,14 @@ def without_mount_namespace(box: Box) -> Box:
 
 def test_container_without_a_mount_namespace_gets_a_chroot(box: Box) -> None:
     """config.md: the root is changed all the same; nothing is mounted, so nothing reaches the host."""
-    with open("/proc/self/mountinfo") as file:
-        before = file.read()
+    before = host_mounts(box.bundle)
     without_mount_namespace(box)
     (box.rootfs / "marker").write_text("this root\n")
 
     run = box.sh("cat /marker; ls /dev; test -e /work; echo $?")
 
     assert run.lines == ["this root", "1"]
-    with open("/proc/self/mountinfo") as file:
-        assert file.read() == before
+    assert host_mounts(box.bundle) == before
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -247,6 +248,139 @@ def test_home_of_mode_0700_is_no_obstacle(user: User) -> None:
     user.home.chmod(0o700)
 
     assert user.sh("id -u").stdout == "0\n"
+
+
+def test_processes_of_the_host_are_shared_with_a_bound_proc(user: User) -> None:
+    """A fresh proc would show a pid namespace that the container does not own; the host's may be bound."""
+    user.remove_namespace("pid")
+    refused = user.sh("true", check=False)
+    for mount in user.spec["mounts"]:
+        if mount["destination"] == "/proc":
+            mount.update(type="none", source="/proc", options=["rbind"])
+    result = user.sh("readlink /proc/self/ns/pid")
+
+    assert refused.returncode != 0
+    assert "/mounts/0" in refused.stderr
+    assert "pid" in refused.stderr.partition(" – ")[2]
+    assert result.stdout.strip() == identity("pid")
+
+
+def test_failure_as_a_subordinate_user_leaves_no_process(user: User) -> None:
+    """Init may be another user than the caller by then; the owner of its user namespace may end it all the same."""
+    for field in ("uidMappings", "gidMappings"):
+        user.spec["linux"][field] = [{"containerID": 0, "hostID": user.first, "size": 1000}]
+    user.spec["process"]["args"] = ["/no/such/program"]
+    user.save()
+    result = user.youki("run", "test-failure", check=False)
+
+    assert result.returncode != 0
+    assert "/no/such/program" in result.stderr
+    assert left(user) == []
+    assert os.geteuid() != 0 or user.processes() == []
+
+
+def test_container_without_a_mount_namespace_runs(user: User) -> None:
+    """Nothing is mounted then; the root of the user namespace may still change its root directory."""
+    user.remove_namespace("mount")
+    user.spec["mounts"] = []
+    user.spec["root"]["readonly"] = False
+    user.spec["linux"]["maskedPaths"] = user.spec["linux"]["readonlyPaths"] = []
+
+    assert user.sh("echo $$; id -u").stdout.split() == ["1", "0"]
+
+
+def test_namespace_of_the_host_cannot_be_joined_from_a_user_namespace(user: User) -> None:
+    """setns(2): a user has no rights over the host's namespaces, not even its own network; the remedy is told."""
+    user.set_namespace("network", namespace_path("network"))
+    result = user.sh("true", check=False)
+
+    assert result.returncode != 0
+    assert "/linux/namespaces/" in result.stderr
+    assert "EPERM" in result.stderr
+    assert "user namespace that owns" in result.stderr
+    assert left(user) == []
+
+
+def test_joined_user_namespace_with_clocks_of_its_own(user: User) -> None:
+    """The offsets belong to a new time namespace in the joined user namespace."""
+    user.create("test-first", "sleep", "1000")
+    user.youki("start", "test-first")
+    pid = json.loads(user.youki("state", "test-first").stdout)["pid"]
+    expected = identity("user", pid)
+    user.set_namespace("user", namespace_path("user", pid))
+    user.set_namespace("time")
+    user.spec["linux"]["timeOffsets"] = {"monotonic": {"secs": 700}}
+    del user.spec["linux"]["uidMappings"], user.spec["linux"]["gidMappings"]
+    result = user.sh(f"{show('user')}; grep monotonic /proc/self/timens_offsets")
+
+    assert result.stdout.split() == [expected, "monotonic", "700", "0"]
+
+
+def test_id_mapped_mount_is_refused_with_a_remedy(user: User) -> None:
+    """It needs rights over the whole file system, which only root has."""
+    mount = {"destination": "/mnt", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]}
+    user.spec["mounts"].append(mount)
+    result = user.sh("true", check=False)
+
+    assert result.returncode != 0
+    assert "/mounts/7" in result.stderr
+    assert "run as root" in result.stderr
+    assert left(user) == []
+
+
+def test_rootfs_that_the_user_may_not_enter_is_named(user: User) -> None:
+    """The error tells the reason, not only that there is no such directory."""
+    user.spec["root"]["path"] = "closed"
+    (user.bundle / "closed").mkdir(mode=0o000)
+    result = user.sh("true", check=False)
+    (user.bundle / "closed").rmdir()
+
+    assert result.returncode != 0
+    assert "/root/path" in result.stderr
+    assert "Permission denied" in result.stderr
+
+
+def test_user_of_the_container_cannot_look_into_init_before_start(user: User) -> None:
+    """CVE-2016-9962: init is not dumpable, so not even its own user on the host may open its descriptors."""
+    user.create("test-closed", "sleep", "1000")
+    pid = json.loads(user.youki("state", "test-closed").stdout)["pid"]
+
+    assert user.run("ls", f"/proc/{pid}/fd", check=False).returncode != 0
+    assert user.run("readlink", f"/proc/{pid}/exe", check=False).returncode != 0
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
+def test_hook_of_the_runtime_reaches_the_new_network(user: User, kind: str) -> None:
+    """Networks are set up by such hooks (slirp4netns, pasta), through the paths below /proc/PID/ns."""
+    if shutil.which("ip") is None:
+        pytest.skip("ip is not installed (Debian: iproute2)")
+    user.set_namespace("network")
+    script = f"""
+    pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')
+    readlink /proc/$pid/ns/net >{user.home}/seen
+    nsenter --target=$pid --user --net --preserve-credentials ip addr add 10.9.8.7/32 dev lo
+    """
+    user.spec["hooks"] = {
+        kind: [
+            {"path": "/bin/sh", "args": ["sh", "-euc", script], "env": ["PATH=/usr/bin:/usr/sbin:/bin:/sbin"]}
+        ]
+    }
+    result = user.sh(f"{show('network')}; ip addr show lo | grep -c 10.9.8.7")
+
+    assert result.stdout.split() == [(user.home / "seen").read_text().strip(), "1"]
+
+
+def test_containers_of_another_root_directory_are_out_of_reach(user: User) -> None:
+    """A user who names root's directory is told, whatever the command."""
+    if os.geteuid() != 0:
+        pytest.skip("needs a second user")
+    closed = user.home / "closed"
+    closed.mkdir(mode=0o700)
+    user.save()
+    for words in (("list",), ("state", "test-x"), ("delete", "test-x"), ("create", "test-x")):
+        result = user.youki("--root", str(closed), *words, check=False)
+        assert result.returncode != 0
+        assert f"cannot use {closed}" in result.stderr
 
 
 ROOTS = "from libcontainer.state import default_root; print(default_root())"

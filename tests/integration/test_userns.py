@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libcontainer import Container, InvalidConfig
+from libcontainer import Container, Error, InvalidConfig, SetupError
 
 from .holders import KINDS, beside, namespace_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .conftest import Bundle
 
@@ -134,6 +134,18 @@ def test_rootfs_below_a_closed_directory_is_used(bundle: Bundle) -> None:
     os.chown(bundle.path, 0, 0)
 
 
+@pytest.mark.parametrize("name", ["private", "rslave", "rshared", "unbindable"])
+def test_propagation_can_be_chosen_below_a_closed_directory(bundle: Bundle, name: str) -> None:
+    """mount_namespaces(7): in another user namespace shared means among the container's own mounts."""
+    bundle.add_userns()
+    bundle.path.chmod(0o700)
+    bundle.linux["rootfsPropagation"] = name
+    fields = bundle.sh("grep ' / / ' /proc/self/mountinfo || cat /proc/self/mountinfo | head -1").lines[0]
+
+    assert ("shared:" in fields) == (name == "rshared")
+    assert ("unbindable" in fields) == (name == "unbindable")
+
+
 def test_bind_source_below_a_closed_directory_is_mounted(bundle: Bundle) -> None:
     """Secrets lie below directories that only root may search; they are opened with the host's identity."""
     closed = bundle.path / "closed"
@@ -144,6 +156,29 @@ def test_bind_source_below_a_closed_directory_is_mounted(bundle: Bundle) -> None
     bundle.mount("/mnt/secret", str(closed / "secret"), "bind", "bind", "ro")
 
     assert bundle.sh("cat /mnt/secret").lines == ["told"]
+
+
+def test_mount_point_that_cannot_be_made_is_told_with_a_remedy(bundle: Bundle) -> None:
+    """A root file system of the host's root is not the container's to change."""
+    bundle.add_userns()
+    bundle.mount("/mnt/new", "tmpfs", "tmpfs")
+    with pytest.raises(SetupError, match="EACCES") as caught:
+        bundle.build("true")
+
+    assert caught.value.pointer == "/mounts/4"
+    assert "beforehand" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize("options", [(), ("--no-pivot",)], ids=["pivot", "no-pivot"])
+def test_rootfs_below_a_closed_directory_is_used_by_the_command(
+    bundle: Bundle, options: tuple[str, ...]
+) -> None:
+    """Either way to change the root starts from what was opened with the host's identity."""
+    bundle.add_userns()
+    bundle.path.chmod(0o700)
+    bundle.process["args"] = ["ls", "/"]
+
+    assert "bin" in bundle.youki("run", *options, bundle.id).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +213,10 @@ def test_user_namespace_without_mappings_is_refused(bundle: Bundle) -> None:
     with pytest.raises(InvalidConfig) as caught:
         bundle.build("true")
 
-    assert [problem.pointer for problem in caught.value.problems] == ["/linux/uidMappings", "/linux/gidMappings"]
+    assert [problem.pointer for problem in caught.value.problems] == [
+        "/linux/uidMappings",
+        "/linux/gidMappings",
+    ]
 
 
 def test_init_is_closed_to_the_users_of_its_container_until_the_payload_runs(bundle: Bundle) -> None:
@@ -204,6 +242,53 @@ def test_init_is_closed_to_the_users_of_its_container_until_the_payload_runs(bun
                 assert _inside(holder, *command).returncode != 0
             waiting.start()
             assert _inside(holder, "readlink", f"/proc/{inner}/exe").stdout == "/bin/busybox\n"
+
+
+def change(path: str, value: Any) -> Callable[[Bundle], None]:
+    """Return what sets a value of the configuration; `+` at the end of the path appends to a list."""
+
+    def apply(bundle: Bundle) -> None:
+        *parents, last = path.split("/")
+        place: Any = bundle.spec
+        for name in parents:
+            place = place[name]
+        if last == "+":
+            place.append(value)
+        else:
+            place[last] = value
+
+    return apply
+
+
+FALSE = [{"path": "/bin/false"}]
+FAILURES = {
+    "join": change("linux/namespaces/+", {"type": "time", "path": "/proc/self/ns/uts"}),
+    "mount": change("mounts/+", {"destination": "/tmp", "type": "ext4", "source": "/dev/null"}),
+    "device": change("linux/devices", [{"path": "/dev/none", "type": "c", "major": 1, "minor": 99}]),
+    "runtime hook": change("hooks", {"createRuntime": FALSE}),
+    "container hook": change("hooks", {"createContainer": FALSE}),
+    "sysctl": change("linux/sysctl", {"net.ipv4.none": "1"}),
+    "readonly path": change("linux/readonlyPaths/+", "/bin/sh/none"),
+    "working directory": change("process/cwd", "/bin/sh"),
+    "program": change("process/args", ["/none"]),
+}
+
+
+@pytest.mark.parametrize("step", FAILURES)
+def test_failure_at_any_step_leaves_nothing(bundle: Bundle, step: str) -> None:
+    """No process, zombie, descriptor or record remains, whichever stage fails and whoever it is by then."""
+    bundle.run("true")  # what is made once and kept is there now
+    before = len(os.listdir("/proc/self/fd"))
+    bundle.add_userns()
+    bundle.process["args"] = ["true"]
+    FAILURES[step](bundle)
+    with pytest.raises(Error):
+        bundle.build()
+
+    assert Container.list(bundle.root) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def _status(pid: int) -> dict[str, list[str]]:

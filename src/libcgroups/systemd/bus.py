@@ -38,6 +38,7 @@ _ANSWERS: dict[str, tuple[type[Error], str]] = {  # error name → what it is to
     "org.freedesktop.DBus.Error.NoReply": (Timeout, _GONE),
     "org.freedesktop.DBus.Error.PropertyReadOnly": (CgroupError, _OLD),
     "org.freedesktop.DBus.Error.ServiceUnknown": (Unsupported, _GONE),
+    "org.freedesktop.DBus.Error.UnixProcessIdUnknown": (CgroupError, "the process has ended"),
     "org.freedesktop.DBus.Error.UnknownMethod": (Unsupported, _OLD),
     "org.freedesktop.systemd1.NoSuchUnit": (CgroupError, "the unit has ended: make a new one"),
     "org.freedesktop.systemd1.UnitExists": (InUse, "choose another name, or stop that unit"),
@@ -83,12 +84,15 @@ class Bus:
         for path, direct in endpoints(uid, os.environ):
             try:
                 return cls._connect(path, uid, direct)
-            except OSError as error:
-                failures.append(f"{path.replace(chr(0), '@')}: {error.strerror or error}")
+            except (OSError, CallError) as error:
+                cause = getattr(error, "strerror", None) or str(error)
+                failures.append(f"{path.replace(chr(0), '@')}: {cause}")
         raise Unsupported(
             f"cannot reach systemd{'' if uid == 0 else f' of user {uid}'} over D-Bus ({'; '.join(failures)})",
             path=path.replace("\0", "@"),
-            remedy=_GONE if uid == 0 else "log in as that user (loginctl enable-linger keeps its systemd), "
+            remedy=_GONE
+            if uid == 0
+            else "log in as that user (loginctl enable-linger keeps its systemd), "
             "set DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR, or use the cgroupfs driver",
         )
 
@@ -121,7 +125,13 @@ class Bus:
         self._socket.close()
 
     def call(
-        self, name: str, path: str, interface: str, member: str, signature: str = "", body: tuple[Any, ...] = ()
+        self,
+        name: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: tuple[Any, ...] = (),
     ) -> tuple[Any, ...]:
         """Call a method and return what it returns. Raises CallError, OSError (TimeoutError)."""
         jeepney = self._jeepney
@@ -187,12 +197,15 @@ def _read(connection: socket.socket, deadline: float) -> bytes:
 
 
 def _authenticate(connection: socket.socket, uid: int, deadline: float) -> None:
-    """Say who we are: the mechanism EXTERNAL, which the other side checks against the socket's credentials."""
+    """Say who we are: the mechanism EXTERNAL, which the other side checks against the socket's credentials.
+
+    BEGIN goes with it, as sd-bus does it: systemd's own end (252) forgets a first message that it reads
+    together with BEGIN until another one comes.
+    """
     identity = str(uid).encode().hex()
-    connection.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\n")
+    connection.sendall(b"\0AUTH EXTERNAL " + identity.encode() + b"\r\nBEGIN\r\n")
     answer = b""
     while not answer.endswith(b"\r\n") and len(answer) < _LINE_BYTES:
         answer += _read(connection, deadline)
     if not answer.startswith(b"OK "):
         raise PermissionError(errno.EACCES, f"not accepted as user {uid}")
-    connection.sendall(b"BEGIN\r\n")

@@ -9,13 +9,9 @@ import os
 
 from libcgroups.errors import InvalidArgument, Unsupported
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 _UNIT_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
 _UNIT_LENGTH = 255  # systemd.unit(5), "Description"
-_BOOTED = "/run/systemd/system"  # sd_booted(3)
+BOOTED = "/run/systemd/system"  # sd_booted(3)
 
 
 class UnitName:
@@ -120,16 +116,14 @@ def _invalid_slice(name: str, rule: str) -> InvalidArgument:
     )
 
 
-def refuse_for_now(cgroups_path: str | None, container_id: str) -> NoReturn:
-    """Raise InvalidArgument for a wrong name, else Unsupported: there is no manager for systemd's units."""
-    unit = parse(cgroups_path, container_id)
-    if os.path.isdir(_BOOTED):
-        cause = "this version of libcgroups does not talk to systemd"
-    else:
-        cause = f"systemd does not run this host ({_BOOTED} does not exist)"
+def require_booted(unit: UnitName) -> None:
+    """Raise Unsupported unless systemd runs this host."""
+    if os.path.isdir(BOOTED):
+        return
     raise Unsupported(
-        f"the systemd cgroup driver cannot make {unit.unit}: {cause}",
-        path=_BOOTED,
+        f"the systemd cgroup driver cannot make {unit.unit}: systemd does not run this host "
+        f"({BOOTED} does not exist)",
+        path=BOOTED,
         value=unit.unit,
         remedy="use the cgroupfs driver (without --systemd-cgroup)",
     )

@@ -68,7 +68,7 @@ class Systemd:
         """
         doing = "start"
         self._watch(doing, unit)
-        body = (unit, "replace", properties, [])
+        body: tuple[Any, ...] = (unit, "replace", properties, [])
         try:
             job = self._start(unit, body)
         except CallError as error:
@@ -133,7 +133,10 @@ class Systemd:
 
     def _abandon(self, unit: str) -> None:
         """Stop what a failed start may have left, without waiting; the start's own error is what counts."""
-        for member, signature, body in (("StopUnit", "ss", (unit, "replace")), ("ResetFailedUnit", "s", (unit,))):
+        for member, signature, body in (
+            ("StopUnit", "ss", (unit, "replace")),
+            ("ResetFailedUnit", "s", (unit,)),
+        ):
             try:
                 self._manager(member, signature, body)
             except (CallError, OSError):

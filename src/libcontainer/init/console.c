@@ -73,13 +73,12 @@ static int bind_console(struct run *run, int peer)
 	if (target < 0)
 		return fail(run, errno, "open", path);
 	tree = sys_open_tree(peer, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
-	if (tree < 0 && errno == ENOSYS) {
-		error = bind_through_procfs(run, peer, target, MS_BIND);
-		return error < 0 ? fail(run, -error, "mount", path) : 0;
-	}
-	if (tree < 0)
-		return fail(run, errno, "open_tree", path);
-	return sys_move_mount(tree, target) < 0 ? fail(run, errno, "move_mount", path) : 0;
+	if (tree >= 0 && sys_move_mount(tree, target) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return fail(run, errno, tree < 0 ? "open_tree" : "move_mount", path);
+	error = bind_through_procfs(run, peer, target, MS_BIND);
+	return error < 0 ? fail(run, -error, "mount", path) : 0;
 }
 
 static int use_as_stdio(struct run *run, int peer)

@@ -28,10 +28,12 @@ static int set_readonly(struct run *run, int fd, bool recursive)
 /* Put a recursive bind of `target` on itself and return a descriptor of it. */
 static int bind_on_itself(struct run *run, int target, const char *path)
 {
-	int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC), error;
+	_cleanup_close_ int tree =
+		sys_open_tree(target, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
+	int error;
 
-	if (tree >= 0)
-		return sys_move_mount(tree, target) < 0 ? -errno : tree;
+	if (tree >= 0 && sys_move_mount(tree, target) == 0)
+		return TAKE_FD(tree);
 	if (errno != ENOSYS)
 		return -errno;
 	error = bind_through_procfs(run, target, target, MS_BIND | MS_REC);
@@ -75,24 +77,19 @@ static int clone_empty_directory(struct run *run)
 
 static int mask_directory(struct run *run, int target, const char *path)
 {
-	int tree = clone_empty_directory(run), error;
+	_cleanup_close_ int tree = clone_empty_directory(run);
+	int error;
 
-	if (tree < 0 && errno == ENOSYS) {
-		error = mount_through_procfs(run, "tmpfs", target, "tmpfs",
-					     MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_blocks=1,nr_inodes=1");
-		return error < 0 ? fail(run, -error, "mount", path) : 0;
+	if (tree >= 0 && sys_move_mount(tree, target) == 0) {
+		if (run->mask_fd < 0)
+			run->mask_fd = TAKE_FD(tree);
+		return 0;
 	}
-	if (tree < 0)
-		return fail(run, errno, "fsmount", path);
-	if (sys_move_mount(tree, target) < 0) {
-		close(tree);
-		return fail(run, errno, "move_mount", path);
-	}
-	if (run->mask_fd < 0)
-		run->mask_fd = tree;
-	else
-		close(tree);
-	return 0;
+	if (errno != ENOSYS)
+		return fail(run, errno, tree < 0 ? "fsmount" : "move_mount", path);
+	error = mount_through_procfs(run, "tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+				     "nr_blocks=1,nr_inodes=1");
+	return error < 0 ? fail(run, -error, "mount", path) : 0;
 }
 
 static int mask_file(struct run *run, int target, const char *path)
@@ -106,13 +103,12 @@ static int mask_file(struct run *run, int target, const char *path)
 	if (verify_device(null, 1, 3) < 0)
 		return fail(run, ENODEV, "stat", "/dev/null is not the null device");
 	tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
-	if (tree < 0 && errno == ENOSYS) {
-		error = bind_through_procfs(run, null, target, MS_BIND);
-		return error < 0 ? fail(run, -error, "mount", path) : 0;
-	}
-	if (tree < 0)
-		return fail(run, errno, "open_tree", "/dev/null");
-	return sys_move_mount(tree, target) < 0 ? fail(run, errno, "move_mount", path) : 0;
+	if (tree >= 0 && sys_move_mount(tree, target) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return fail(run, errno, tree < 0 ? "open_tree" : "move_mount", path);
+	error = bind_through_procfs(run, null, target, MS_BIND);
+	return error < 0 ? fail(run, -error, "mount", path) : 0;
 }
 
 int op_mask_path(struct run *run, const struct mask_path *op)

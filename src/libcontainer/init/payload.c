@@ -85,9 +85,30 @@ void close_inherited(int channel)
 	reset_reserved_signals();
 }
 
+/* What set the container up is closed before a path of the configuration is looked up: through /proc/self/fd even the host's procfs
+ * would lead out of the container (CVE-2024-21626).  Of the plan's descriptors the sockets stay: `start` comes through one. */
+static void close_handles(struct run *run)
+{
+	int *const handles[] = { &run->proc_fd, &run->mask_fd };
+	struct stat status;
+
+	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
+		close_descriptor(handles[i]);
+	run->proc_fd = run->mask_fd = -1;
+	for (size_t i = 0; i < MAX_SLOTS; i++) {
+		close_descriptor(&run->slots[i]);
+		run->slots[i] = -1;
+	}
+	for (uint32_t i = 0; i < run->plan.descriptors; i++)
+		if (run->fds[i] > 2 && fstat(run->fds[i], &status) == 0 && !S_ISSOCK(status.st_mode)) {
+			close(run->fds[i]);
+			run->fds[i] = -1;
+		}
+}
+
 int op_close_on_exec(struct run *run, const struct close_on_exec *op)
 {
-	(void)run;
+	close_handles(run);
 	if (close_range_raw((unsigned)op->first, UINT_MAX, CLOSE_RANGE_CLOEXEC_) < 0)
 		close_each((int)op->first, -1, true);
 	return 0;
@@ -163,7 +184,7 @@ static void end_by_signal(int signal)
 /* What does not end a process by default, signal(7), and the faults. */
 static bool is_harmless(int signal)
 {
-	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG,  SIGWINCH, SIGTSTP, SIGTTIN,
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGTSTP, SIGTTIN,
 					SIGTTOU, SIGSEGV, SIGBUS, SIGILL,   SIGFPE,  SIGPIPE };
 
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
@@ -182,21 +203,6 @@ static void make_signals_end_us(void)
 	for (int signal = 1; signal < _NSIG; signal++)
 		if (!is_harmless(signal))
 			(void)sigaction(signal, &action, NULL); /* SIGKILL and SIGSTOP: EINVAL */
-}
-
-/* What was needed to set the container up is of no use to a created one, the host's procfs least of all (CVE-2024-21626). */
-static void close_handles(struct run *run)
-{
-	int *const handles[] = { &run->proc_fd, &run->mask_fd };
-
-	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-		close_descriptor(handles[i]);
-		*handles[i] = -1;
-	}
-	for (size_t i = 0; i < MAX_SLOTS; i++) {
-		close_descriptor(&run->slots[i]);
-		run->slots[i] = -1;
-	}
 }
 
 /* Whoever connects and leaves without a word only asked whether we still wait: that is how `state` tells created from running. */

@@ -55,7 +55,8 @@ def _stage_one(context: Context) -> Iterator[Op]:
         rootfs = context.options.rootfs.encode()
         yield do.ChangeDirectory(pointer="/root/path", path=rootfs, make=0, final=1)
     yield from namespaces.enter(context)
-    yield do.SetDumpable(pointer="", value=0)
+    if not _is_open_to_hooks(context):
+        yield do.SetDumpable(pointer="", value=0)
     yield do.NewSession(pointer="")
     if not context.options.no_new_keyring:
         yield do.JoinKeyring(pointer="", name=f"_ses.{context.options.container_id}".encode())
@@ -63,6 +64,21 @@ def _stage_one(context: Context) -> Iterator[Op]:
         yield do.BringLoopbackUp(pointer=context.pointers["network"])
     if context.linux.get("netDevices"):
         yield do.OpenNetlink(pointer="/linux/netDevices")
+
+
+def _has_runtime_hooks(context: Context) -> bool:
+    hooks = context.spec.get("hooks") or {}
+    return bool(hooks.get("prestart") or hooks.get("createRuntime"))
+
+
+def _is_open_to_hooks(context: Context) -> bool:
+    """Tell whether init is closed to others (CVE-2016-9962) only after the runtime's hooks have run.
+
+    An unprivileged user's hooks need /proc/PID/ns of init to set its network up, and the kernel shows that of
+    a dumpable process only. Nobody else is in its namespaces then, unless one of them was joined.
+    """
+    joins = any(context.namespaces.values())
+    return _has_runtime_hooks(context) and not context.host.privileged and not joins
 
 
 def _enters_rootfs_early(context: Context) -> bool:
@@ -84,10 +100,11 @@ def _file_system(context: Context) -> Iterator[Op]:
         yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=2 if early else 1)
         yield from mounts.compile_mounts(context)
         yield from devices.compile_devices(context)
-    hooks = context.spec.get("hooks") or {}
-    if hooks.get("prestart") or hooks.get("createRuntime") or context.linux.get("netDevices"):
+    if _has_runtime_hooks(context) or context.linux.get("netDevices"):
         yield do.Sync(pointer="/hooks", point=do.SYNC_HOOKS)
-    if hooks.get("createContainer"):
+    if _is_open_to_hooks(context):
+        yield do.SetDumpable(pointer="", value=0)
+    if (context.spec.get("hooks") or {}).get("createContainer"):
         yield from _hooks(context, "createContainer", "creating")
 
 
@@ -102,6 +119,9 @@ def _propagation(context: Context, rootfs: bytes) -> Iterator[Op]:
     if flags & mounts.MS_UNBINDABLE:
         # An unbindable root could not be bound on itself; it becomes so after the change of root.
         flags = mounts.MS_PRIVATE | mounts.MS_REC
+    if flags & mounts.MS_SHARED and context.userns and context.makes("mount"):
+        # Copies for another user namespace are slaves at most; they become shared after the change of root.
+        flags = mounts.MS_SLAVE | mounts.MS_REC
     yield do.SetPropagation(pointer=pointer, path=b"/", flags=flags)
     if flags & mounts.MS_SHARED:
         yield do.MakeParentPrivate(pointer=pointer, path=rootfs)

@@ -32,9 +32,9 @@ class Options:
 
     `container_id`, `bundle` and `rootfs` (absolute, resolved) name the container. `no_pivot` moves the root
     instead of pivot_root(2). `no_new_keyring` keeps the caller's session keyring. `as_sibling` leaves init to
-    the nearest subreaper instead of the runtime. The descriptors from 3 on that reach the
-    payload are `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is the host's
-    arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
+    the nearest subreaper instead of the runtime. The descriptors from 3 on that reach the payload are
+    `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is
+    the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
     (libcgroups.cgroup.Cgroup).
     """
 

@@ -42,6 +42,7 @@ SYNC_POINTS = {
     do.SYNC_MAPS: "id maps",
     do.SYNC_HOOKS: "runtime hooks and devices",
     do.SYNC_READY: "limits and state",
+    do.SYNC_RLIMITS: "resource limits",
 }
 KINDS = {
     do.LIKE_SOURCE: "like source",

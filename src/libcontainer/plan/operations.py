@@ -529,7 +529,7 @@ class ChangeDirectory(Op, code=60):
 
 
 class CloseOnExec(Op, code=61):
-    """Mark every descriptor from `first` on close-on-exec. close_range(2)."""
+    """Close what set the container up; mark every descriptor from `first` on close-on-exec. close_range(2)."""
 
     first: Int
 
