@@ -10,7 +10,7 @@ import os
 from struct import Struct, pack
 
 from libcontainer.errors import ProtocolError
-from libcontainer.plan import operations
+from libcontainer.plan.build_id import BUILD_ID
 
 CHILD, SYNC, DESCRIPTOR, FAILED, STARTED = 1, 2, 3, 4, 5
 CONSOLE, NETLINK = 1, 2
@@ -29,9 +29,9 @@ class Report:
 
     def __init__(self, data: bytes, fd: int) -> None:
         build_id, self.kind, self.step, self.errno, _, self.value, call = _HEAD.unpack_from(data)
-        if build_id != operations.BUILD_ID:
+        if build_id != BUILD_ID:
             raise ProtocolError(
-                f"init has build id {build_id:#x}, this library {operations.BUILD_ID:#x}",
+                f"init has build id {build_id:#x}, this library {BUILD_ID:#x}",
                 remedy="reinstall libcontainer: its Python part and its init program are of different versions",
             )
         self.call = call.rstrip(b"\0").decode("utf-8", "replace")

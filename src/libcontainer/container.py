@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import time
 
-import libcgroups.errors
 from libcontainer import state
 from libcontainer.errors import Error, NotFound, SetupError, StateError, Timeout
-from libcontainer.signals import parse as parse_signal
 from libcontainer.state import Directory
 
 TYPE_CHECKING = False
@@ -250,7 +247,9 @@ class Container:
         them with the first one then. Raises StateError when the container does not run, InvalidArgument for
         an unknown signal.
         """
-        number = parse_signal(signal)
+        from libcontainer.signals import parse
+
+        number = parse(signal)
         manager = self._manager()
         everyone = all or (number == SIGKILL and not self._record.get("pidNamespace"))
         status = self.status
@@ -436,9 +435,11 @@ class Container:
             return False
 
     def _cgroup_is_frozen(self) -> bool:
+        from libcgroups.errors import Error as CgroupFailure
+
         try:
             return self._manager().frozen()
-        except libcgroups.errors.Error:
+        except CgroupFailure:
             return False
 
     def _open_pidfd(self) -> int:
@@ -479,11 +480,13 @@ class Container:
             ) from error
 
     def _kill_all(self, manager: Manager, number: int) -> None:
-        from libcontainer.supervise import cgroup_error
+        from libcgroups.errors import Error as CgroupFailure
 
         try:
             manager.kill_all(number)
-        except libcgroups.errors.Error as error:
+        except CgroupFailure as error:
+            from libcontainer.supervise import cgroup_error
+
             raise cgroup_error(error) from error
 
     def _wait(self, timeout: float | None) -> ExitStatus:
@@ -523,24 +526,28 @@ class Container:
             return
         try:
             _signal.pidfd_send_signal(pidfd, SIGKILL)
-            self._manager().thaw_for_kill()
         except ProcessLookupError:
-            pass
-        await_exit(pidfd, KILL_TIMEOUT_S, self.id)
+            pass  # it has ended and was waited for
+        else:
+            self._manager().thaw_for_kill()
+            await_exit(pidfd, KILL_TIMEOUT_S, self.id)
         if self._exit is None:
             self._exit = exit_status(pidfd)
 
     def _remove_cgroup(self) -> None:
-        from libcontainer.supervise import cgroup_error
-
         if not self._record.get("cgroup"):
             return
+        from libcgroups.errors import Error as CgroupFailure
+
         try:
             manager = self._manager()
-            if manager.exists():
+            # Who is not in it cannot fork in it, so that an empty one stays empty.
+            if manager.populated():
                 manager.kill_all()
-                manager.remove()
-        except libcgroups.errors.Error as error:
+            manager.remove()
+        except CgroupFailure as error:
+            from libcontainer.supervise import cgroup_error
+
             raise cgroup_error(error) from error
 
 
@@ -553,9 +560,11 @@ def _record_of_intent(directory: Directory) -> dict[str, Any]:
 
 def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
     """Wait until the process has ended. Raises Timeout."""
+    from select import POLLIN, poll as make_poll
+
     deadline = None if timeout is None else time.monotonic() + timeout
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    poll = make_poll()
+    poll.register(pidfd, POLLIN)
     while True:
         left = None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))
         if poll.poll(left):

@@ -63,7 +63,10 @@ def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool)
     """
     if not enforceable:
         return {name: value for name, value in (resources or {}).items() if name != "devices"}
-    return {**(resources or {}), "devices": [DENY_ALL, *((resources or {}).get("devices") or ()), *DEFAULT_RULES]}
+    return {
+        **(resources or {}),
+        "devices": [DENY_ALL, *((resources or {}).get("devices") or ()), *DEFAULT_RULES],
+    }
 
 
 def compile_devices(context: Context) -> Iterator[Op]:

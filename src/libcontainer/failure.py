@@ -140,6 +140,14 @@ REMEDIES = {
     ("ioprio_set", _errno.EPERM): "the real-time I/O class needs CAP_SYS_ADMIN or CAP_SYS_NICE",
     (
         "execve",
+        _errno.E2BIG,
+    ): "arguments and environment together may take a quarter of RLIMIT_STACK, and no string over 128 KiB",
+    (
+        "execve",
+        _errno.EAGAIN,
+    ): "the container's user has more processes than its RLIMIT_NPROC, wherever they run",
+    (
+        "execve",
         _errno.ENOENT,
     ): "the program or the interpreter in its first line does not exist in the container",
     (
@@ -190,10 +198,12 @@ SUBJECTS = {
     "BecomeRoot": "becoming root of the user namespace",
     "SetTimeOffsets": "setting the time offsets",
     "SetOomScoreAdj": "setting oom_score_adj to {value}",
+    "JoinCgroup": "entering the cgroup",
     "Clone": "starting the container's first process",
     "JoinKeyring": "making a session keyring",
     "BringLoopbackUp": "bringing the loopback interface up",
     "SetPropagation": "setting the propagation of {path}",
+    "MakeParentPrivate": "making the mount of {path} private",
     "OpenRootfs": "opening the root file system {path}",
     "MakeDirectory": "making the directory {path}",
     "MakeSymlink": "making the link {path}",
@@ -223,7 +233,9 @@ SUBJECTS = {
     "Exec": "executing the payload",
 }
 
-NEW_MOUNT_CALLS = frozenset(("fsopen", "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr"))
+NEW_MOUNT_CALLS = frozenset(
+    ("fsopen", "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr", "clone")
+)
 
 
 def in_words(number: int) -> str:

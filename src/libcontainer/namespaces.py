@@ -41,7 +41,25 @@ def enter(context: Context) -> Iterator[Op]:
         # After the time offsets: the change of identity makes /proc/self another's (proc(5), dumpable).
         yield do.BecomeRoot(pointer=context.pointers["user"], groups=groups_rule(context))
     flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
-    yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=0 if context.options.as_sibling else 1)
+    parent = 0 if context.options.as_sibling else 1
+    cgroup = _birthplace(context)
+    if cgroup == do.NO_FD:
+        yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=parent)
+        return
+    # A cgroup namespace begins at the cgroup of its maker, and stage one is not in the unified one.
+    apart = flags & NAMESPACES["cgroup"]
+    yield do.Clone(pointer="/linux/namespaces", flags=flags & ~apart, parent=parent, cgroup=cgroup)
+    if apart:
+        yield do.Unshare(pointer=context.pointers["cgroup"], flags=apart)
+
+
+def _birthplace(context: Context) -> int:
+    """Return the unified cgroup that stage two is cloned into (CLONE_INTO_CGROUP), or NO_FD."""
+    if context.options.self_join:
+        for cgroup in context.options.cgroups:
+            if not cgroup.controllers:
+                return context.descriptor("cgroup", cgroup.directory, "/linux/cgroupsPath")
+    return do.NO_FD
 
 
 def _join_all(context: Context, names: list[str]) -> Iterator[Op]:

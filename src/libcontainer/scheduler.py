@@ -29,6 +29,7 @@ FLAGS = {
     "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
     "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }
+REALTIME_POLICIES = ("SCHED_FIFO", "SCHED_RR")
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 IO_CLASS_SHIFT = 13
 
@@ -37,6 +38,10 @@ def compile_scheduler(context: Context) -> Iterator[Op]:
     """Yield the scheduling policy and the I/O priority, where requested."""
     scheduler = context.process.get("scheduler")
     if scheduler:
+        cpu = (context.linux.get("resources") or {}).get("cpu") or {}
+        if scheduler["policy"] in REALTIME_POLICIES and cpu.get("realtimeRuntime"):
+            # A cpu cgroup of v1 takes real-time processes only once it has a budget for them: sched(7).
+            yield do.Sync(pointer="/linux/resources/cpu/realtimeRuntime", point=do.SYNC_LIMITS)
         yield do.SetScheduler(
             pointer="/process/scheduler",
             policy=POLICIES[scheduler["policy"]],

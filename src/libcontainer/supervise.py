@@ -113,13 +113,16 @@ class Creation:
 
     def _spawn(self) -> None:
         self.stage_one, self.channel = spawn(self.request.stdio, self.options.passed_fds)
-        try:
-            self.manager.add_process(self.stage_one)
-        except libcgroups.errors.Error as error:
-            raise cgroup_error(error) from error
+        # Beside the start of init, which takes longer.
+        data = encode(self.plan.ops, len(self.plan.descriptors))
+        if not self.options.self_join:
+            try:
+                self.manager.add_process(self.stage_one)
+            except libcgroups.errors.Error as error:
+                raise cgroup_error(error) from error
         opened: list[int] = []
         try:
-            opened.append(sealed.sealed_bytes("plan", encode(self.plan.ops, len(self.plan.descriptors))))
+            opened.append(sealed.sealed_bytes("plan", data))
             for descriptor in self.plan.descriptors:
                 opened.append(self._open(descriptor))
             self.channel.send_plan(opened[0], opened[1:])
@@ -133,6 +136,10 @@ class Creation:
         if descriptor.kind == "namespace":
             path, nstype = descriptor.detail
             return open_namespace(path, nstype, descriptor.pointer)
+        if descriptor.kind == "tasks":
+            return os.open(f"{descriptor.detail}/tasks", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if descriptor.kind == "cgroup":
+            return os.open(descriptor.detail, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         from libcontainer.mapping import open_user_namespace
 
         return open_user_namespace(
@@ -206,6 +213,8 @@ class Creation:
         elif report.value == do.SYNC_HOOKS:
             self._limit()
             self._run_hooks()
+        elif report.value == do.SYNC_LIMITS:
+            self._limit()
         elif report.value == do.SYNC_RLIMITS:
             self._set_rlimits()
         else:

@@ -23,4 +23,3 @@ def compile_sysctl(context: Context) -> Iterator[Op]:
         yield do.WriteSysctl(
             pointer=pointer_to("/linux/sysctl", name), path=sysctl_path(name).encode(), value=value.encode()
         )
-

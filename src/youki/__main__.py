@@ -7,6 +7,7 @@ so it stays small.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -27,6 +28,7 @@ def open_standard_descriptors() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # a command lives for milliseconds; looking for garbage among its imports is one of them
     open_standard_descriptors()
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from youki.main import main

@@ -215,13 +215,12 @@ def busybox_applets() -> Sequence[str]:
 
 
 def traces() -> dict[str, list[str]]:
-    """Return what a container could leave on this host: mounts and cgroups."""
+    """Return what the containers of this test process could leave on the host: mounts of ours, and cgroups by their names."""
     with open("/proc/self/mountinfo") as file:
         mounts = sorted(line.split(" ")[4] for line in file)
-    cgroups = []
-    for hierarchy in Path("/sys/fs/cgroup").iterdir():
-        if hierarchy.is_dir():
-            cgroups += [str(found) for found in hierarchy.glob("**/test-*") if found.is_dir()]
+    cgroups: list[str] = []
+    for directory, names, _ in os.walk("/sys/fs/cgroup"):  # what others remove meanwhile is passed over
+        cgroups += [f"{directory}/{name}" for name in names if name.startswith(f"test-{os.getpid()}-")]
     return {"mounts": mounts, "cgroups": sorted(cgroups)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,3 +194,28 @@ def test_a_program_behind_a_leaked_descriptor_is_not_executed(
         return
     with pytest.raises(ExecError):
         bundle.build(path, "true")
+
+
+def test_more_arguments_than_the_kernel_takes_are_an_error_with_a_remedy(bundle: Bundle) -> None:
+    """Up to the kernel's limit they pass; how much that is depends on RLIMIT_STACK (execve(2))."""
+    bundle.process["rlimits"] = [{"type": "RLIMIT_STACK", "soft": 8 << 20, "hard": 8 << 20}]
+    fits = bundle.run("sh", "-c", "echo $#", "sh", *["x" * 100_000] * 15)
+    assert fits.stdout == "15\n"
+
+    error = fails_at_start(bundle, "true", *["x" * 100_000] * 40)
+
+    assert "argument list too long" in str(error)
+    assert "RLIMIT_STACK" in (error.remedy or "")
+
+
+def test_a_user_with_too_many_processes_is_told_as_such(bundle: Bundle) -> None:
+    """execve(2) EAGAIN: the limit is the user's, not the container's."""
+    bundle.process["user"] = {"uid": 54321, "gid": 54321}
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NPROC", "soft": 0, "hard": 0}]
+
+    with subprocess.Popen(["sleep", "1000"], user=54321) as another:
+        error = fails_at_start(bundle, "true")
+        another.kill()
+
+    assert "resource temporarily unavailable" in str(error)
+    assert "RLIMIT_NPROC" in (error.remedy or "")

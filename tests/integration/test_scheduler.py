@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,17 @@ def test_real_time_priority_is_set_or_its_refusal_has_a_remedy(bundle: Bundle) -
     else:
         assert (refusal.pointer, refusal.syscall) == ("/process/scheduler", "sched_setattr")
         assert "real-time budget" in (refusal.remedy or "")
+
+
+def test_real_time_scheduling_works_within_the_budget_of_the_configuration(bundle: Bundle) -> None:
+    """The limits of the cgroup are there before the policy is set, or it would be refused."""
+    budget = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")
+    if not budget.exists():
+        pytest.skip("this host has no real-time budgets of cgroup v1")
+    bundle.linux["resources"] = {"cpu": {"realtimeRuntime": 10000, "realtimePeriod": 1000000}}
+    bundle.process["scheduler"] = {"policy": "SCHED_FIFO", "priority": 5}
+
+    assert scheduling(bundle) == (SCHED_FIFO, 0, 5)
 
 
 def test_reset_on_fork_reaches_the_kernel(bundle: Bundle) -> None:

@@ -33,6 +33,18 @@ def test_absent_fields_are_zero_and_flags_are_combined() -> None:
     assert op == do.SetScheduler(pointer="/process/scheduler", **wanted)
 
 
+def test_a_real_time_budget_is_there_before_the_policy_that_needs_it() -> None:
+    """The cgroup refuses a real-time process without one; other policies need no such detour."""
+    for policy, points in (("SCHED_FIFO", [do.SYNC_LIMITS]), ("SCHED_OTHER", [])):
+        spec = {
+            "process": {"scheduler": {"policy": policy, "priority": 1}},
+            "linux": {"resources": {"cpu": {"realtimeRuntime": 10000}}},
+        }
+        ops = list(compile_scheduler(Context(spec, Host(), Options())))
+        assert [op.point for op in ops[:-1] if isinstance(op, do.Sync)] == points
+        assert isinstance(ops[-1], do.SetScheduler)
+
+
 def test_deadlines_are_nanoseconds_as_given() -> None:
     """sched_setattr(2) takes 64 bits."""
     big = 2**62

@@ -12,6 +12,7 @@ import pytest
 from libcontainer.channel import CHILD, FAILED, SYNC, Channel
 from libcontainer.errors import SetupError
 from libcontainer.plan import operations as do
+from libcontainer.plan.build_id import BUILD_ID
 from libcontainer.plan.context import Options, Plan
 from libcontainer.supervise import Creation, Request
 
@@ -23,7 +24,7 @@ PLAN = Plan([do.Clone(pointer="", flags=0, parent=1), do.Sync(pointer="", point=
 
 def report(kind: int, step: int, value: int = 0, error: int = 0) -> bytes:
     """Return a message as init sends it (init/wire.h)."""
-    return pack("<QIIiIq24s", do.BUILD_ID, kind, step, error, 0, value, b"")
+    return pack("<QIIiIq24s", BUILD_ID, kind, step, error, 0, value, b"")
 
 
 @pytest.fixture

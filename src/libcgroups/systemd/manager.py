@@ -190,6 +190,8 @@ class UnitManager(Manager):
             with self.connect() as systemd:
                 systemd.stop(self.unit.unit)
         super().remove(timeout_s=timeout_s)
+        for cgroup in self.cgroups:
+            cgroup.made = 0  # the next process starts a new unit
 
     # State on disk
 

@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0x13a89a47637e1c)
+#define BUILD_ID UINT64_C(0x731a5cbc589d0b)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -18,6 +18,7 @@
 #define SYNC_HOOKS 2
 #define SYNC_READY 3
 #define SYNC_RLIMITS 4
+#define SYNC_LIMITS 5
 
 #define OP_JOIN_NAMESPACE 1
 struct join_namespace {
@@ -93,6 +94,12 @@ struct open_netlink {
 	int64_t unused;
 };
 int op_open_netlink(struct run *run, const struct open_netlink *op);
+
+#define OP_JOIN_CGROUP 13
+struct join_cgroup {
+	int64_t tasks;
+};
+int op_join_cgroup(struct run *run, const struct join_cgroup *op);
 
 #define OP_SET_PROPAGATION 20
 struct set_propagation {
@@ -443,6 +450,7 @@ static const struct layout layouts[] = {
 	[10] = { "JoinKeyring", "t" },
 	[11] = { "BringLoopbackUp", "" },
 	[12] = { "OpenNetlink", "" },
+	[13] = { "JoinCgroup", "f" },
 	[20] = { "SetPropagation", "ti" },
 	[21] = { "MakeParentPrivate", "t" },
 	[22] = { "OpenRootfs", "ti" },
@@ -516,6 +524,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_bring_loopback_up(run, operands);
 	case OP_OPEN_NETLINK:
 		return op_open_netlink(run, operands);
+	case OP_JOIN_CGROUP:
+		return op_join_cgroup(run, operands);
 	case OP_SET_PROPAGATION:
 		return op_set_propagation(run, operands);
 	case OP_MAKE_PARENT_PRIVATE:

@@ -120,10 +120,24 @@ int op_clone(struct run *run, const struct clone *op)
 
 	if (pid < 0)
 		return fail(run, errno, "clone", NULL);
+	if (pid == 0 && op->cgroup >= 0) {
+		close(run->fds[op->cgroup]); /* it leads out of the container (CVE-2024-21626) */
+		run->fds[op->cgroup] = -1;
+	}
 	if (pid == 0)
 		return 0; /* stage two goes on with the plan */
 	report.value = pid;
 	_exit(send_report(run->channel, &report, -1) < 0);
+}
+
+int op_join_cgroup(struct run *run, const struct join_cgroup *op)
+{
+	_cleanup_close_ int tasks = run->fds[op->tasks];
+
+	run->fds[op->tasks] = -1;
+	if (write(tasks, "0", 1) < 0)
+		return fail(run, errno, "write", "tasks");
+	return 0;
 }
 
 int op_new_session(struct run *run, const struct new_session *op)

@@ -35,7 +35,8 @@ class Options:
     the nearest subreaper instead of the runtime. The descriptors from 3 on that reach the payload are
     `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is
     the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
-    (libcgroups.cgroup.Cgroup).
+    (libcgroups.cgroup.Cgroup). With `self_join` stage one enters them itself (v1) and stage two is born in
+    the unified one, instead of the runtime moving stage one.
     """
 
     container_id = "container"
@@ -48,6 +49,7 @@ class Options:
     listen_fds = 0
     cgroup_mode = "none"
     cgroups: Any = ()
+    self_join = False
 
     def __init__(self, **values: Any) -> None:
         for name in values:
@@ -66,7 +68,8 @@ class Descriptor:
     `pointer` for whom.
 
     Kinds: "listener" (the start socket), "namespace" (detail: path, CLONE_NEW flag), "mapping" (detail: uid
-    and gid mappings, of which a user namespace is made for an idmapped mount).
+    and gid mappings, of which a user namespace is made for an idmapped mount), "tasks" (detail: a v1 cgroup's
+    directory) and "cgroup" (detail: a v2 cgroup's directory).
     """
 
     __slots__ = ("detail", "kind", "pointer")

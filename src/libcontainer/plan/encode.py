@@ -23,6 +23,7 @@ from __future__ import annotations
 from struct import pack, unpack_from
 
 from . import operations
+from .build_id import BUILD_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def encode(ops: Sequence[operations.Op], descriptors: int) -> bytes:
     total_words = HEADER_WORDS + record_words + table_words
     head = (
         MAGIC,
-        operations.BUILD_ID,
+        BUILD_ID,
         len(ops) | descriptors << 32,
         total_words | writer.string_offset << 32,
     )
@@ -117,7 +118,7 @@ def decode(data: bytes) -> list[operations.Op]:
     For tests and tools.
     """
     magic, build_id, counts, _sizes = unpack_from(f"<{HEADER_WORDS}Q", data)
-    if magic != MAGIC or build_id != operations.BUILD_ID:
+    if magic != MAGIC or build_id != BUILD_ID:
         raise ValueError("not a plan of this version")
     ops: list[operations.Op] = []
     offset = 8 * HEADER_WORDS

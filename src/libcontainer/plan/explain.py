@@ -43,6 +43,7 @@ SYNC_POINTS = {
     do.SYNC_HOOKS: "runtime hooks and devices",
     do.SYNC_READY: "limits and state",
     do.SYNC_RLIMITS: "resource limits",
+    do.SYNC_LIMITS: "cgroup limits",
 }
 KINDS = {
     do.LIKE_SOURCE: "like source",

@@ -16,7 +16,7 @@ from . import operations
 from .operations import OPERATIONS, Op
 
 HERE = Path(__file__).resolve().parent
-SOURCE = HERE / "operations.py"
+SOURCE = HERE / "build_id.py"
 HEADER = HERE.parent / "init" / "operations.h"
 MANUAL = HERE.parents[2] / "docs" / "reference" / "operations.md"
 
@@ -105,7 +105,7 @@ def manual() -> str:
 
 
 def source() -> str:
-    """Return operations.py with the current BUILD_ID."""
+    """Return build_id.py with the current BUILD_ID."""
     return re.sub(
         r"^BUILD_ID = 0x[0-9a-f]+$",
         f"BUILD_ID = 0x{build_id():014X}",
