@@ -12,7 +12,7 @@ import libcgroups.errors
 from libcontainer import state
 from libcontainer.container import Container
 from libcontainer.devices import resources_with_rules
-from libcontainer.errors import Error, InvalidArgument, InvalidConfig, Problem
+from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
 from libcontainer.plan.compile import compile_init
 from libcontainer.plan.context import Options
@@ -176,17 +176,7 @@ class InitContainerBuilder:
 
         spec, raw = load(self.bundle, self.config)
         self._check_terminal(spec)
-        host = Host()
-        try:
-            return self._create(spec, raw, host)
-        except Error as error:
-            if not host.new_mount_api:
-                raise
-            from libcontainer.failure import lacks_new_mount_api
-
-            if not lacks_new_mount_api(error):
-                raise
-        return self._create(spec, raw, host.without_new_mount_api())
+        return self._create(spec, raw, Host())
 
     def _check_terminal(self, spec: dict[str, Any]) -> None:
         terminal = bool((spec.get("process") or {}).get("terminal"))

@@ -278,13 +278,6 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
     )
 
 
-def lacks_new_mount_api(error: Error) -> bool:
-    """Tell whether a failure means that the newer mount calls are missing, so that the classic ones should be
-    tried.
-    """
-    return error.errno == _errno.ENOSYS and error.syscall in NEW_MOUNT_CALLS
-
-
 def _subject(op: Op, spec: dict[str, Any]) -> str:
     if op.pointer.startswith("/mounts/"):
         entry = spec["mounts"][int(op.pointer.split("/")[2])]

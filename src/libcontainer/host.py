@@ -5,6 +5,7 @@ A `Host` is the only way in which `plan` learns of the outside; tests hand it ot
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
 
 # fsopen(2), open_tree(2), move_mount(2) came with 5.2, mount_setattr(2) with 5.12.
 NEW_MOUNT_API = (5, 12)
+# open_tree, move_mount, fsopen, fsconfig, fsmount, mount_setattr: the same numbers on every architecture.
+NEW_MOUNT_CALLS = (428, 429, 430, 431, 432, 442)
 
 
 class MountEntry:
@@ -50,10 +53,11 @@ class Host:
     `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets.
     `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
     namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `mounts`: the mount table.
-    `apparmor`, `selinux`: the security module is active.
+    `apparmor`, `selinux`: the security module is active. `status`: the fields of /proc/self/status.
     """
 
     if TYPE_CHECKING:
+        status: dict[str, str]
         euid: int
         egid: int
         capabilities: int
@@ -71,7 +75,7 @@ class Host:
         gather = _GATHER.get(name)
         if gather is None:
             raise AttributeError(name)
-        value = self.__dict__[name] = gather()
+        value = self.__dict__[name] = gather(self)
         return value
 
     @property
@@ -84,19 +88,11 @@ class Host:
         """Whether mknod(2) makes usable device nodes: only in the initial user namespace."""
         return not self.in_user_namespace and bool(self.capabilities >> CAP_MKNOD & 1)
 
-    def without_new_mount_api(self) -> Host:
-        """Return the same facts for a kernel (or a seccomp filter around us) that lacks the newer mount
-        calls.
-        """
-        return Host(**{**self.__dict__, "new_mount_api": False})
 
-
-def _status(field: str) -> int:
+def _status() -> dict[str, str]:
+    """Return the fields of /proc/self/status (proc_pid_status(5))."""
     with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field):
-                return int(line.split()[1], 16)
-    return 0
+        return {name: value.strip() for name, _, value in [line.partition(":") for line in file]}
 
 
 def _in_user_namespace() -> bool:
@@ -104,9 +100,23 @@ def _in_user_namespace() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def _new_mount_api() -> bool:
+def _new_mount_api(host: Host) -> bool:
     major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int("".join([c for c in minor if c.isdigit()]) or 0)) >= NEW_MOUNT_API
+    if (int(major), int("".join([c for c in minor if c.isdigit()]) or 0)) < NEW_MOUNT_API:
+        return False
+    # Only a filter around us can hide calls that the kernel has.
+    return host.status.get("Seccomp", "0") == "0" or _answers(NEW_MOUNT_CALLS)
+
+
+def _answers(calls: tuple[int, ...]) -> bool:
+    """Tell whether none of these system calls is missing. Arguments that no call takes make it fail otherwise."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in calls:
+        if libc.syscall(call, -1, None, -1, None, -1) < 0 and ctypes.get_errno() == errno.ENOSYS:
+            return False
+    return True
 
 
 def _mounts() -> list[MountEntry]:
@@ -122,14 +132,15 @@ def _apparmor() -> bool:
         return False
 
 
-_GATHER: dict[str, Callable[[], object]] = {
-    "euid": os.geteuid,
-    "egid": os.getegid,
-    "capabilities": lambda: _status("CapPrm:"),
-    "bounding": lambda: _status("CapBnd:"),
-    "in_user_namespace": _in_user_namespace,
+_GATHER: dict[str, Callable[[Host], object]] = {
+    "euid": lambda host: os.geteuid(),
+    "egid": lambda host: os.getegid(),
+    "status": lambda host: _status(),
+    "capabilities": lambda host: int(host.status["CapPrm"], 16),
+    "bounding": lambda host: int(host.status["CapBnd"], 16),
+    "in_user_namespace": lambda host: _in_user_namespace(),
     "new_mount_api": _new_mount_api,
-    "mounts": _mounts,
-    "apparmor": _apparmor,
-    "selinux": lambda: os.path.exists("/sys/fs/selinux/enforce"),
+    "mounts": lambda host: _mounts(),
+    "apparmor": lambda host: _apparmor(),
+    "selinux": lambda host: os.path.exists("/sys/fs/selinux/enforce"),
 }

@@ -76,13 +76,21 @@ def test_payload_has_its_standard_streams_and_nothing_else(bundle: Bundle) -> No
     assert result.lines == ["0", "1", "2"]
 
 
+def held(pid: int | None) -> list[str]:
+    """Return what a process has open besides its streams, by kind, once that is no more than two things."""
+    targets: list[str] = []
+    for _ in range(5000):  # init closes the runtime's channel just after its last word
+        entries = Path(f"/proc/{pid}/fd").iterdir()
+        targets = [os.readlink(entry).partition(":")[0] for entry in entries if int(entry.name) > 2]
+        if len(targets) <= 2:
+            break
+    return sorted(targets)
+
+
 def test_created_container_holds_nothing_of_the_host(bundle: Bundle) -> None:
     """While it waits for `start`, init has its streams, its root, and the socket that it waits at."""
     with bundle.build("sleep", "1000") as container:
-        directory = Path(f"/proc/{container.pid}/fd")
-        held = {int(entry.name): os.readlink(entry) for entry in directory.iterdir()}
-    rest = sorted(target.partition(":")[0] for number, target in held.items() if number > 2)
-    assert rest == ["/", "socket"], held
+        assert held(container.pid) == ["/", "socket"]
 
 
 def test_directory_of_the_records_cannot_be_preserved(bundle: Bundle) -> None:

@@ -1,7 +1,7 @@
 """The conversation with systemd, held with a double that speaks D-Bus on a real socket.
 
 These are tests of the protocol: what is said, in which order, with which types, and what is made of the
-answers. They prove nothing about systemd itself; that takes a machine where it runs (tests/vm).
+answers. They prove nothing about systemd itself: tests/integration/test_cgroups_systemd.py asks a real one.
 """
 
 from __future__ import annotations
@@ -128,10 +128,11 @@ class Double:
         if not self.accepts:
             connection.sendall(b"REJECTED EXTERNAL\r\n")
             return
-        connection.sendall(b"OK 00112233445566778899aabbccddeeff\r\n")
+        # Before our OK: systemd may lose a first message that it reads together with a later BEGIN.
         begin = b""
         while begin != b"BEGIN\r\n":
             begin += connection.recv(1)
+        connection.sendall(b"OK 00112233445566778899aabbccddeeff\r\n")
         parser = jeepney.Parser()
         while data := connection.recv(4096):
             for message in parser.feed(data):

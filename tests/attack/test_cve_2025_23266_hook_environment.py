@@ -1,0 +1,35 @@
+"""CVE-2025-23266, CVE-2022-... of its kind: a hook that runs on the host with the container's LD_PRELOAD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ..integration.conftest import Bundle
+
+KINDS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+
+
+def report(path: Path) -> list[str]:
+    """Return the arguments of a hook that tells the environment and working directory that it was started with."""
+    return ["sh", "-c", f"cat /proc/$$/environ > {path}.env; readlink /proc/$$/cwd > {path}.cwd"]
+
+
+@pytest.mark.parametrize("env", [None, ["OF_THE_HOOK=1"]])
+def test_hook_has_its_own_environment_only(
+    bundle: Bundle, victim: Path, env: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the container's variables nor the runtime's reach a hook of the host, and it starts in the bundle."""
+    monkeypatch.setenv("SECRET_OF_THE_CALLER", "1")
+    bundle.process["env"] += ["LD_PRELOAD=/proc/self/cwd/evil.so", "LD_LIBRARY_PATH=.", "OF_THE_CONTAINER=1"]
+    (bundle.rootfs / "evil.so").write_text("evil")
+    bundle.spec["hooks"] = {
+        kind: [{"path": "/bin/sh", "args": report(victim / kind), **({} if env is None else {"env": env})}]
+        for kind in KINDS
+    }
+    assert bundle.run("true").status.code == 0
+    for kind in KINDS:
+        found = (victim / f"{kind}.env").read_text()
+        assert found == "".join(f"{item}\0" for item in env or []), kind
+        assert (victim / f"{kind}.cwd").read_text().strip() == str(bundle.path), kind
