@@ -15,7 +15,16 @@ from typing import Any
 
 from . import report
 from .bundle import Bundle
-from .contestants import Floor, Library, Measurement, Runtime, installed, measurements, smallest_limit
+from .contestants import (
+    ContainerError,
+    Floor,
+    Library,
+    Measurement,
+    Runtime,
+    installed,
+    measurements,
+    smallest_limit,
+)
 from .hierarchies import complete_hierarchies, enter_private_namespace
 
 ALONE, IN_A_ROW = "alone", "in a row"
@@ -70,10 +79,21 @@ def at_once(contestants: Sequence[Library | Runtime], count: int, rounds: int) -
     return samples
 
 
+def works(runtime: Runtime) -> bool:
+    """Tell whether the runtime can make the container at all; if not, say why."""
+    try:
+        runtime.run()
+    except ContainerError as error:
+        print(f"bench: {runtime.name} is left out: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def measure(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """Measure everything and return it."""
     bundle = Bundle(directory)
     runtimes = installed(bundle, directory)
+    runtimes = [runtime for runtime in runtimes if works(runtime)]
     library, floor = Library(bundle, directory), Floor(bundle)
     try:
         rows = measurements(library, floor, runtimes)

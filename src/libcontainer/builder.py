@@ -231,7 +231,10 @@ class InitContainerBuilder:
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
         try:
             found = manager.new(
-                path, container_id=self.common.container_id, driver="systemd" if self.systemd else "cgroupfs"
+                path,
+                container_id=self.common.container_id,
+                driver="systemd" if self.systemd else "cgroupfs",
+                annotations=spec.get("annotations"),
             )
             if self.rootless is not None:
                 found.optional = self.rootless
@@ -345,10 +348,13 @@ def _may_join_itself(spec: dict[str, Any], host: Host) -> bool:
     """Tell whether init can enter its cgroups by itself, which is faster: see operations.JoinCgroup.
 
     Root can. In a user namespace the permission to be born in a cgroup is another user's, and a cgroup that
-    may not be entered is to be left out (Manager.add_process). CLONE_INTO_CGROUP is of Linux 5.7.
+    may not be entered is to be left out (Manager.add_process). CLONE_INTO_CGROUP is of Linux 5.7, and a
+    filter around us may hide clone3(2).
     """
     namespaces = (spec.get("linux") or {}).get("namespaces") or ()
     if not host.new_mount_api or not host.privileged or host.in_user_namespace:
+        return False
+    if host.status.get("Seccomp", "0") != "0":
         return False
     return not any([item["type"] == "user" for item in namespaces])
 

@@ -55,14 +55,17 @@ def errnos(text: str) -> dict[str, int]:
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
-def await_file(path: Path, content: str = "", timeout: float = 20.0) -> str:
-    """Wait until a file is there and holds `content`; return all of it."""
+def until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+    """Wait until `condition` holds; fail with `what` when it does not come to that."""
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if path.exists() and content in (text := path.read_text()):
-            return text
-        time.sleep(0.002)
-    raise AssertionError(f"{path} did not come to hold {content!r}")
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.001)
+
+
+def await_file(path: Path, content: str = "") -> None:
+    """Wait until a file is there and holds `content`."""
+    until(lambda: path.exists() and content in path.read_text(), f"{path} did not come to hold {content!r}")
 
 
 def refusal(bundle: Bundle, *args: str) -> Error | None:

@@ -8,7 +8,7 @@ from libcontainer import Container
 from libcontainer.errors import Timeout
 
 from ..integration.conftest import Bundle
-from .hostile import await_file
+from .hostile import await_file, until
 
 
 def members(container: Container) -> list[int]:
@@ -28,10 +28,8 @@ def test_fork_bomb_is_bounded_and_ended_by_force(attacker: Bundle, shared: bool)
     with open(out, "wb") as stdout, attacker.build("/attacker", "bomb", stdout=stdout.fileno()) as container:
         container.start()
         await_file(out, "bomb 0")
-        found: list[int] = []
-        while len(found) < 40:
-            found = members(container)
-            assert len(found) <= 40
+        until(lambda: len(members(container)) >= 40, "the attack did not take place")
+        assert len(members(container)) == 40
         container.delete(force=True)
         assert not container._manager().exists()
 

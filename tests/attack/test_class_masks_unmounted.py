@@ -7,7 +7,7 @@ import pytest
 from libcontainer import Container
 
 from ..integration.conftest import Bundle, Result
-from .hostile import grant_all
+from .hostile import grant, grant_all
 
 TRY = """
 for path in /proc/kcore /proc/keys /sys/firmware /proc/sys /proc /sys; do
@@ -45,7 +45,7 @@ def test_root_of_a_nested_user_namespace_changes_no_mount(masked: Bundle, userns
     """There it has CAP_SYS_ADMIN over a copy of the mounts, in which they are locked; and the kernel gives out no
     procfs without masks where none is visible (mount_namespaces(7)).
     """
-    masked.process["noNewPrivileges"] = False
+    grant(masked, "CAP_SETFCAP")  # without it root may not be mapped (user_namespaces(7))
     if userns:
         masked.add_userns()
     lines = masked.sh(NESTED).lines
@@ -68,7 +68,7 @@ def test_root_of_the_containers_own_user_namespace_gains_no_access(masked: Bundl
 def nested_without_pivot(masked: Bundle) -> Result:
     """Run the nested attack in a container whose root was moved instead of pivoted."""
     masked.process["args"] = ["/bin/sh", "-c", NESTED]
-    masked.process["noNewPrivileges"] = False
+    grant(masked, "CAP_SETFCAP")
     masked.save()
     with open(masked.path / "out", "w+b") as out:
         builder = masked.builder().with_stdout(out).as_init(masked.path).with_no_pivot(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from libcontainer import Container, Error
 from libcontainer.state import Directory, start_time
 
 from ..integration.conftest import Bundle
+from .hostile import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,10 +79,9 @@ def test_forced_delete_of_an_old_record_kills_nobody(bundle: Bundle, stranger: s
 @pytest.mark.parametrize("name", ["x) R 1 1 1", "a b) Z 0 (", "))))))"])
 def test_name_of_the_payload_does_not_confuse_its_record(bundle: Bundle, name: str) -> None:
     """proc_pid_stat(5) holds the name, which the payload chooses: it may look like more fields."""
-    script = f"echo '{name}' > /proc/self/comm; read line < /proc/self/comm; sleep 1000"
+    script = f"echo '{name}' > /proc/$$/comm; sleep 1000; true"
     with bundle.build("/bin/sh", "-c", script) as container:
         container.start()
-        while open(f"/proc/{container.pid}/comm").read().strip() != name[:15]:
-            assert container.status == "running"
+        until(lambda: Path(f"/proc/{container.pid}/comm").read_text().strip() == name[:15], "the name was not taken")
         assert container.status == "running"
         assert os.path.exists(f"/proc/{container.pid}")

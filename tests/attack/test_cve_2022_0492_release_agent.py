@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,8 @@ def test_release_agent_is_out_of_reach(bundle: Bundle, kind: str) -> None:
         bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "nodev", "noexec")
         bundle.add_userns()
         grant_all(bundle)
-    before = {path: open(path).read() for path in agents}
+    before = {path: Path(path).read_text() for path in agents}
     lines = bundle.sh(ATTACK).lines
     assert [line for line in lines if line.startswith("written")] == []
     assert lines[-1] == "done"
-    assert {path: open(path).read() for path in agents} == before
+    assert {path: Path(path).read_text() for path in agents} == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..integration.conftest import Bundle
-from .hostile import python_youki
+from .hostile import await_file, python_youki
 
 # One file for all UTS namespaces. Those of network and IPC namespaces are other files in each, with no mount over them.
 TARGET = "/proc/sys/kernel/domainname"
@@ -43,8 +43,7 @@ def test_write_in_a_joined_mount_namespace_ignores_what_is_mounted_there(bundle:
         [*overmounted(victim / "secret"), "sh", "-c", f"touch {ready}; read line"], stdin=subprocess.PIPE
     )
     try:
-        while not ready.exists():
-            assert holder.poll() is None
+        await_file(ready)
         bundle.set_namespace("mount", f"/proc/{holder.pid}/ns/mnt")
         bundle.linux["sysctl"] = SYSCTL
         bundle.spec["mounts"] = []

@@ -44,6 +44,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes cgroups"),
     pytest.mark.skipif(HOST.unified is None, reason="needs a mounted cgroup2"),
     pytest.mark.skipif(not (DBUS and os.access(PROGRAM, os.X_OK)), reason="needs systemd and dbus-daemon"),
+    pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv"),
 ]
 pytest.importorskip("jeepney")
 
@@ -51,7 +52,8 @@ UNITS = {
     "basic.target": "[Unit]\nDefaultDependencies=no\nRequires=dbus.service\nAfter=dbus.service\n",
     "dbus.socket": "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=%t/bus\n",
     "dbus.service": "[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\n[Service]\nType=notify\n"
-    "StandardError=null\nExecStart={dbus} --config-file={home}/bus.conf --nofork --nopidfile\n",
+    "StandardError=null\n"
+    "ExecStart=setpriv --pdeathsig KILL {dbus} --config-file={home}/bus.conf --nofork --nopidfile\n",
 }
 BUS = """<busconfig><type>session</type><listen>systemd:</listen><auth>EXTERNAL</auth><policy context="default">
 <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
@@ -62,6 +64,18 @@ mount -t tmpfs none /run && mkdir -p /run/systemd/system || exit
 exec env -i PATH=/usr/bin:/bin HOME={home} XDG_RUNTIME_DIR={home}/run SYSTEMD_UNIT_PATH={home}/units \
     SYSTEMD_LOG_TARGET=null NOTIFY_SOCKET={home}/ready {program} --user --unit=basic.target
 """
+
+
+def await_name(path: str) -> None:
+    """Wait until systemd has its name on the bus, which it asks for only once the bus is there."""
+    dbus, systemd = "org.freedesktop.DBus", "org.freedesktop.systemd1"
+    rule = f"type='signal',sender='{dbus}',member='NameOwnerChanged',arg0='{systemd}'"
+    with bus.Bus._connect(path, 0, direct=False) as connection:
+        connection.call(dbus, "/org/freedesktop/DBus", dbus, "AddMatch", "s", (rule,))
+        if connection.call(dbus, "/org/freedesktop/DBus", dbus, "NameHasOwner", "s", (systemd,))[0]:
+            return
+        while connection.next_signal(time.monotonic() + 30)[0] != "NameOwnerChanged":
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +92,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ready.bind(str(found / "ready"))
         ready.settimeout(30)
         script = START.format(cgroups=" ".join(cgroups), home=found, program=PROGRAM)
-        process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script])
+        # Should this very process be killed, both go with it.
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", script]
+        )
         try:
             while b"READY=1" not in ready.recv(4096):
                 pass
+            await_name(str(found / "run" / "bus"))
             yield found
         finally:
             process.kill()

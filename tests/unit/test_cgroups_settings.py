@@ -273,7 +273,7 @@ V2_INVALID: list[tuple[dict[str, Any], str]] = [
     ({"cpu": {"realtimeRuntime": 1}}, "/cpu/realtimeRuntime"),
     ({"blockIO": {"leafWeight": 10}}, "/blockIO/leafWeight"),
     ({"network": {"classID": 1}}, "/network/classID"),
-    ({"devices": [{"allow": False, "access": "rwm"}]}, "/devices"),
+    ({"devices": [{"allow": 1}]}, "/devices/0/allow"),
     ({"unified": {"memory/high": "1"}}, "/unified/memory/high"),
     ({"unified": {"memory": "1"}}, "/unified/memory"),
     ({"unified": {"..": "1"}}, "/unified/.."),

@@ -24,6 +24,7 @@ STATE_IMPORTS = {
     "_stat",
     "errno",
     "fcntl",
+    "gc",
     "genericpath",
     "libcgroups",
     "libcontainer",

@@ -132,7 +132,8 @@ class Context:
 
     def descriptor(self, kind: str, detail: Any = None, pointer: str = "") -> int:
         """Ask for a descriptor and return its index; the same request is made once."""
-        wanted = Descriptor(kind, detail, pointer)
-        if wanted not in self.descriptors:
-            self.descriptors.append(wanted)
-        return self.descriptors.index(wanted)
+        for index, known in enumerate(self.descriptors):
+            if known.kind == kind and known.detail == detail:
+                return index
+        self.descriptors.append(Descriptor(kind, detail, pointer))
+        return len(self.descriptors) - 1
