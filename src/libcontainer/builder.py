@@ -14,6 +14,7 @@ from libcontainer.container import Container
 from libcontainer.devices import resources_with_rules
 from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
+from libcontainer.namespaces import may_join_itself
 from libcontainer.plan.compile import compile_init
 from libcontainer.plan.context import Options
 from libcontainer.supervise import Creation, Request, cgroup_error
@@ -258,7 +259,7 @@ class InitContainerBuilder:
             listen_fds=listen_fds(),
             cgroup_mode=manager.mode,
             cgroups=manager.cgroups,
-            self_join=_may_join_itself(spec, host),
+            self_join=may_join_itself(spec, host),
         )
 
     def _connect_console(self) -> int:
@@ -342,21 +343,6 @@ def enforces_devices(host: Host, manager: Manager) -> bool:
         and not host.in_user_namespace
         and ("devices" in manager.paths or manager.mode == "v2")
     )
-
-
-def _may_join_itself(spec: dict[str, Any], host: Host) -> bool:
-    """Tell whether init can enter its cgroups by itself, which is faster: see operations.JoinCgroup.
-
-    Root can. In a user namespace the permission to be born in a cgroup is another user's, and a cgroup that
-    may not be entered is to be left out (Manager.add_process). CLONE_INTO_CGROUP is of Linux 5.7, and a
-    filter around us may hide clone3(2).
-    """
-    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
-    if not host.new_mount_api or not host.privileged or host.in_user_namespace:
-        return False
-    if host.status.get("Seccomp", "0") != "0":
-        return False
-    return not any([item["type"] == "user" for item in namespaces])
 
 
 def listen_fds() -> int:

@@ -66,6 +66,10 @@ class Channel:
         """Send CONTINUE or START. Raises BrokenPipeError when init is gone."""
         self.socket.send(reply, _socket.MSG_NOSIGNAL)
 
+    def limit(self, timeout_s: float | None) -> None:
+        """Let `receive` wait no longer than that; init then counts as gone."""
+        self.socket.settimeout(timeout_s)
+
     def receive(self) -> Report | None:
         """Wait for a report; None when init closed its end, by executing the payload or by dying.
 
@@ -73,7 +77,7 @@ class Channel:
         """
         try:
             data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
+        except (ConnectionResetError, TimeoutError):
             return None
         if not data:
             return None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from libcontainer.host import Host
     from libcontainer.plan.context import Context
     from libcontainer.plan.operations import Op
 
@@ -26,7 +27,7 @@ CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
 
 def enter(context: Context) -> Iterator[Op]:
-    """Yield the operations of stage one: everything up to the clone of stage two."""
+    """Yield the operations of stage one, the clone of stage two, and its way into the cgroups."""
     joined = [name for name in JOIN_ORDER if context.namespaces.get(name)]
     # setns(2) asks for CAP_SYS_ADMIN in the caller's own user namespace, too: the privileged have it now and
     # over all that is below, others only in the container's.
@@ -42,15 +43,27 @@ def enter(context: Context) -> Iterator[Op]:
         yield do.BecomeRoot(pointer=context.pointers["user"], groups=groups_rule(context))
     flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
     parent = 0 if context.options.as_sibling else 1
-    cgroup = _birthplace(context)
-    if cgroup == do.NO_FD:
-        yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=parent)
-        return
-    # A cgroup namespace begins at the cgroup of its maker, and stage one is not in the unified one.
-    apart = flags & NAMESPACES["cgroup"]
-    yield do.Clone(pointer="/linux/namespaces", flags=flags & ~apart, parent=parent, cgroup=cgroup)
+    # A cgroup namespace begins at the cgroup of its maker, which stage two has to enter first.
+    apart = flags & NAMESPACES["cgroup"] if context.options.self_join else 0
+    yield do.Clone(
+        pointer="/linux/namespaces", flags=flags & ~apart, parent=parent, cgroup=_birthplace(context)
+    )
+    yield from _join_cgroups(context)
     if apart:
         yield do.Unshare(pointer=context.pointers["cgroup"], flags=apart)
+
+
+def _join_cgroups(context: Context) -> Iterator[Op]:
+    """Yield stage two's way into the v1 cgroups.
+
+    After the clone, so that the memory of the namespaces themselves is not the container's: a limit of 256
+    KiB leaves no room for it.
+    """
+    if context.options.self_join:
+        for cgroup in context.options.cgroups:
+            if cgroup.controllers:
+                tasks = context.descriptor("tasks", cgroup.directory, "/linux/cgroupsPath")
+                yield do.JoinCgroup(pointer="/linux/cgroupsPath", tasks=tasks)
 
 
 def _birthplace(context: Context) -> int:
@@ -120,3 +133,18 @@ def _time(context: Context) -> Iterator[Op]:
             f"{clock} {value.get('secs', 0)} {value.get('nanosecs', 0)}\n" for clock, value in offsets.items()
         ]
         yield do.SetTimeOffsets(pointer="/linux/timeOffsets", offsets="".join(lines).encode())
+
+
+def may_join_itself(spec: dict[str, Any], host: Host) -> bool:
+    """Tell whether init can enter its cgroups by itself, which is faster: see operations.JoinCgroup.
+
+    Root can. In a user namespace the permission to be born in a cgroup is another user's, and a cgroup that
+    may not be entered is to be left out (Manager.add_process). CLONE_INTO_CGROUP is of Linux 5.7, and a
+    filter around us may hide clone3(2).
+    """
+    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+    if not host.new_mount_api or not host.privileged or host.in_user_namespace:
+        return False
+    if host.status.get("Seccomp", "0") != "0":
+        return False
+    return not any([item["type"] == "user" for item in namespaces])

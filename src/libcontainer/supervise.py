@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
+CHILD_TIMEOUT_S = 10.0
+
 
 class Request:
     """What the caller wants besides the spec. Keyword arguments set the attributes.
@@ -170,11 +172,14 @@ class Creation:
         early: list[Report] = []
         while (report := self.channel.receive()) is not None:
             if report.kind == CHILD:
+                self.channel.limit(None)
                 self._take_child(report.value)
                 yield from early
                 early.clear()
             elif self.stage_one and report.step > clone:
                 early.append(report)
+                # Stage one has nothing left to do but to say so; if it was killed instead, nobody will.
+                self.channel.limit(CHILD_TIMEOUT_S)
             else:
                 yield report
         raise self._died()

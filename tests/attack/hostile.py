@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def grant(bundle: Bundle, *capabilities: str) -> None:
     """Give the payload exactly these capabilities and let it gain privileges: what an attacker would like."""
     names = list(capabilities)
-    bundle.process["capabilities"] = {kind: names for kind in ("bounding", "effective", "permitted")}
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
     bundle.process["noNewPrivileges"] = False
 
 

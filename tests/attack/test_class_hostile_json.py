@@ -71,7 +71,10 @@ def test_record_that_was_tampered_with_is_an_ordinary_error(bundle: Bundle) -> N
     with bundle.build("sleep", "1000"):
         record = Path(bundle.root / bundle.id / "state.json")
         honest = record.read_bytes()
-        for hostile in (*[BOMBS[name] for name in ("deep lists", "two values", "UTF-16", "empty")], honest[:-1]):
+        for hostile in (
+            *[BOMBS[name] for name in ("deep lists", "two values", "UTF-16", "empty")],
+            honest[:-1],
+        ):
             record.write_bytes(hostile)
             done = python_youki(bundle, "state", bundle.id, prefix=LIMITED)
             assert done.returncode == 1

@@ -55,7 +55,9 @@ def test_sealed_plan_is_carried_out() -> None:
     assert end(process) == 1
 
 
-@pytest.mark.parametrize("seals", [0, fcntl.F_SEAL_WRITE, SEALS & ~fcntl.F_SEAL_WRITE, SEALS & ~fcntl.F_SEAL_SHRINK])
+@pytest.mark.parametrize(
+    "seals", [0, fcntl.F_SEAL_WRITE, SEALS & ~fcntl.F_SEAL_WRITE, SEALS & ~fcntl.F_SEAL_SHRINK]
+)
 def test_plan_that_could_still_change_is_refused(seals: int) -> None:
     """What init has checked must be what it carries out; a file that is not sealed could change in between."""
     process, channel = start(socket.SOCK_SEQPACKET)

@@ -13,8 +13,10 @@ TRY = """
 for path in /proc/kcore /proc/keys /sys/firmware /proc/sys /proc /sys; do
   umount $path 2>/dev/null && echo unmounted $path
   umount -l $path 2>/dev/null && echo detached $path
-  mount -o remount,bind,rw $path 2>/dev/null && echo remounted $path
   mount --move $path /mnt 2>/dev/null && echo moved $path
+done
+for path in /sys/firmware /proc/sys /proc/sysrq-trigger /sys; do
+  mount -o remount,bind,rw $path 2>/dev/null && echo remounted $path
 done
 mkdir -p /tmp/proc /tmp/sys
 mount -t proc proc /tmp/proc 2>/dev/null && echo fresh proc
@@ -80,7 +82,7 @@ def nested_without_pivot(masked: Bundle) -> Result:
 
 
 def test_no_procfs_of_the_host_is_left_where_pivot_root_cannot_be_used(masked: Bundle) -> None:
-    """Below a moved root the host's mounts are still there: its complete /proc would let the kernel give out another."""
+    """Below a moved root the host's mounts are still there: by its complete /proc the kernel would give out another."""
     lines = nested_without_pivot(masked).lines
     assert [line for line in lines if line not in ("bound", "done")] == []
     assert lines[-1] == "done", "the namespaces could not be made"

@@ -13,7 +13,9 @@ from ..integration.conftest import Bundle
 from .hostile import until
 
 
-@pytest.mark.parametrize("propagation", [None, "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"])
+@pytest.mark.parametrize(
+    "propagation", [None, "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"]
+)
 @pytest.mark.parametrize("mount", ["of its own", "joined later"])
 def test_nothing_of_the_container_is_mounted_on_the_host(
     bundle: Bundle, host: HostDirectory, propagation: str | None, mount: str
@@ -30,7 +32,9 @@ def test_nothing_of_the_container_is_mounted_on_the_host(
     before = Path("/proc/self/mountinfo").read_text()
     script = "sleep 1000"
     if mount == "joined later":
-        bundle.process["capabilities"] = {kind: ["CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")}
+        bundle.process["capabilities"] = {
+            kind: ["CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")
+        }
         script = "mkdir /tmp/later; mount -t tmpfs later /tmp/later && touch /tmp/later/ready; sleep 1000"
     with bundle.build("/bin/sh", "-c", script) as container:
         container.start()

@@ -65,7 +65,9 @@ def test_stranger_with_the_recorded_number_is_never_signalled(
         stranger_is_untouched(bundle, stranger)
 
 
-def test_forced_delete_of_an_old_record_kills_nobody(bundle: Bundle, stranger: subprocess.Popen[bytes]) -> None:
+def test_forced_delete_of_an_old_record_kills_nobody(
+    bundle: Bundle, stranger: subprocess.Popen[bytes]
+) -> None:
     """`--force` means "although it runs", not "whoever it is"."""
     with bundle.build("sleep", "1000") as container:
         container.start()
@@ -82,6 +84,9 @@ def test_name_of_the_payload_does_not_confuse_its_record(bundle: Bundle, name: s
     script = f"echo '{name}' > /proc/$$/comm; sleep 1000; true"
     with bundle.build("/bin/sh", "-c", script) as container:
         container.start()
-        until(lambda: Path(f"/proc/{container.pid}/comm").read_text().strip() == name[:15], "the name was not taken")
+        until(
+            lambda: Path(f"/proc/{container.pid}/comm").read_text().strip() == name[:15],
+            "the name was not taken",
+        )
         assert container.status == "running"
         assert os.path.exists(f"/proc/{container.pid}")

@@ -50,10 +50,10 @@ def test_link_in_place_of_a_containers_directory_is_not_followed(bundle: Bundle,
     with pytest.raises(NotFound):
         Container.load(bundle.root, "evil")
     Container(str(bundle.root), "evil", {}).delete(force=True)
+    bundle.save()
+    builder = ContainerBuilder("evil").with_root_path(bundle.root).as_init(bundle.path)
     with pytest.raises(Error):
-        bundle.builder().__class__("evil").with_root_path(bundle.root).as_init(bundle.path)
-        bundle.save()
-        ContainerBuilder("evil").with_root_path(bundle.root).as_init(bundle.path).build()
+        builder.build()
     assert tree(victim) == before
     link.unlink()
 

@@ -4,6 +4,8 @@ does not fit is cut (CVE-2024-40635, CVE-2026-46680, CVE-2026-30892).
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any
 
 import pytest
@@ -11,12 +13,10 @@ import pytest
 from libcontainer import Container, InvalidConfig
 from libcontainer.plan import operations as do
 from libcontainer.plan.encode import encode
+from libcontainer.sealed import sealed_bytes
 
 from ..integration.conftest import Bundle
 from .test_class_init_without_a_runtime import end, send, start
-from libcontainer.sealed import sealed_bytes
-import os
-import socket
 
 VALUES = (2**32 - 1, 2**32, 2**32 + 1, 2**64 - 1, 2**64, -1, -0.5, 1.5, "0", "root", True, [0], 10**30)
 

@@ -26,9 +26,10 @@ def test_joining_init_is_closed_to_the_containers_root(attacker: Bundle, host_id
     attacker.add_userns(host_id)
     grant_all(attacker)
     out, stop = attacker.path / "attack", attacker.rootfs / "tmp/stop"
-    with open(out, "wb") as stdout, attacker.build(
-        "/attacker", "spy", "/tmp/stop", "sleep", stdout=stdout.fileno()
-    ) as first:
+    with (
+        open(out, "wb") as stdout,
+        attacker.build("/attacker", "spy", "/tmp/stop", "sleep", stdout=stdout.fileno()) as first,
+    ):
         first.start()
         await_file(out, "spy 0")
         second = neighbour(attacker, "second", first, *KINDS)

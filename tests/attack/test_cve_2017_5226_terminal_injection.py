@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import subprocess
@@ -9,7 +10,6 @@ import sys
 
 from ..integration.conftest import Bundle
 from .hostile import errnos
-import errno
 
 RUN = """
 import fcntl, os, sys, termios

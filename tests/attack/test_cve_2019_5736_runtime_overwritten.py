@@ -29,9 +29,12 @@ def test_neighbour_with_every_capability_cannot_write_to_the_executable_of_init(
     before, tmp = digests(), attacker.rootfs / "tmp"
     grant_all(attacker)
     out = attacker.path / "attack"
-    with open(out, "wb") as stdout, attacker.build(
-        "/attacker", "overwrite", "/tmp/target", "/tmp/held", "/tmp/go", stdout=stdout.fileno()
-    ) as first:
+    with (
+        open(out, "wb") as stdout,
+        attacker.build(
+            "/attacker", "overwrite", "/tmp/target", "/tmp/held", "/tmp/go", stdout=stdout.fileno()
+        ) as first,
+    ):
         first.start()
         second = neighbour(attacker, "second", first, "pid")
         with second.build("sleep", "1000") as waiting:

@@ -11,8 +11,8 @@ import pytest
 from libcontainer import Error
 
 from ..integration.conftest import Bundle
-from .hostile import Rounds, await_file, tree
 from ..integration.holders import beside
+from .hostile import Rounds, await_file, tree
 
 ROUNDS = 40
 
@@ -43,9 +43,10 @@ def test_mount_never_lands_outside(
         second.mount(destination, str(source), "bind", "rbind")
     before = tree(victim)
     out = attacker.path / "attack"
-    with open(out, "wb") as stdout, attacker.build(
-        "/attacker", "swap", "/vol/a", "/vol/b", stdout=stdout.fileno()
-    ) as first:
+    with (
+        open(out, "wb") as stdout,
+        attacker.build("/attacker", "swap", "/vol/a", "/vol/b", stdout=stdout.fileno()) as first,
+    ):
         first.start()
         await_file(out, "swap 0")
         rounds = Rounds(ROUNDS, lambda: second.run("/bin/ls", "/probe"))

@@ -17,8 +17,12 @@ ROUNDS = 20
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
-@pytest.mark.parametrize("target", ["/tmp", "tmp", "..", "{victim}", "../../../../../../..{victim}", "/nowhere", "self"])
-def test_link_in_place_of_the_directory_is_refused(bundle: Bundle, victim: Path, name: str, target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["/tmp", "tmp", "..", "{victim}", "../../../../../../..{victim}", "/nowhere", "self"]
+)
+def test_link_in_place_of_the_directory_is_refused(
+    bundle: Bundle, victim: Path, name: str, target: str
+) -> None:
     """Wherever it leads; and nothing appears there."""
     (bundle.rootfs / name).rmdir()
     (bundle.rootfs / name).symlink_to(target.format(victim=victim) if target != "self" else name)

@@ -26,7 +26,9 @@ def escape(bundle: Bundle, *args: str) -> tuple[str, Error | None]:
         return "", error
 
 
-@pytest.mark.parametrize("form", ["/proc/self/fd/{}", "/proc/thread-self/fd/{}", "/proc/self/fd/{}/..", "/dev/fd/{}", "/link"])
+@pytest.mark.parametrize(
+    "form", ["/proc/self/fd/{}", "/proc/thread-self/fd/{}", "/proc/self/fd/{}/..", "/dev/fd/{}", "/link"]
+)
 def test_working_directory_is_never_a_descriptor_of_the_host(attacker: Bundle, form: str) -> None:
     """Forms one and two: a number in `cwd`, plain, with `..` behind it, or through a link of the image."""
     for number in NUMBERS:
@@ -42,7 +44,9 @@ def test_working_directory_is_never_a_descriptor_of_the_host(attacker: Bundle, f
 
 
 @pytest.mark.parametrize("middle", ["", UP])
-def test_program_is_never_found_through_a_descriptor_of_the_host(attacker: Bundle, victim: Path, middle: str) -> None:
+def test_program_is_never_found_through_a_descriptor_of_the_host(
+    attacker: Bundle, victim: Path, middle: str
+) -> None:
     """Form three: the path of the program goes through a descriptor that is closed on exec, but still open then."""
     program = victim / "program"
     program.write_text("#!/bin/sh\necho host\n")

@@ -19,7 +19,9 @@ def box(bundle: Bundle, request: pytest.FixtureRequest) -> Box:
     return Box(bundle, request.param)
 
 
-@pytest.mark.parametrize("link", ["{victim}", "../../../../../../../..{victim}", "/proc/1/root{victim}", "/proc/self/cwd"])
+@pytest.mark.parametrize(
+    "link", ["{victim}", "../../../../../../../..{victim}", "/proc/1/root{victim}", "/proc/self/cwd"]
+)
 def test_mount_points_below_a_link_are_made_inside(box: Box, victim: Path, link: str) -> None:
     """Directories, files, devices and links of the runtime: whatever is missing is made in the image or nowhere."""
     (box.rootfs / "link").symlink_to(link.format(victim=victim))

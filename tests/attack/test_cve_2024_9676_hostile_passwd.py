@@ -33,16 +33,20 @@ def make(path: Path, kind: str, victim: Path) -> None:
 
 
 HOSTILE = (
-    "fifo", "directory", "endless device", "huge", "endless line", "behind the limit",
-    "link to /dev/zero", "link to /proc/kmsg", "link to /proc/self/mem", "link to passwd",
-    "link to {victim}/passwd", "link to ../../../../../../../..{victim}/passwd", "link to /proc/1/root{victim}/passwd",
-    "", "\\0\\0\\0", ":::::", "u:x:1000", "u:x:1000:", "u:x:1000x:1000::/evil:", "u:x:+1000:1:::/evil", "u:x: 1000:1::/evil:",
-    "u:x:4294968296:1000::/evil:/", "u:x:18446744073709552616:1000::/evil:/", "u:x:1000:1000::evil:/bin/sh", "1000:x:0:0::/evil:",
-)  # fmt: skip
+    *("fifo", "directory", "endless device", "huge", "endless line", "behind the limit"),
+    *("link to /dev/zero", "link to /proc/kmsg", "link to /proc/self/mem", "link to passwd"),
+    *("link to {victim}/passwd", "link to ../../../../../../../..{victim}/passwd"),
+    "link to /proc/1/root{victim}/passwd",
+    *("", "\\0\\0\\0", ":::::", "u:x:1000", "u:x:1000:", "u:x:1000x:1000::/evil:"),
+    *("u:x:+1000:1:::/evil", "u:x: 1000:1::/evil:", "u:x:1000:1000::evil:/bin/sh", "1000:x:0:0::/evil:"),
+    *("u:x:4294968296:1000::/evil:/", "u:x:18446744073709552616:1000::/evil:/"),
+)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_passwd_costs_the_payload_its_home_and_nothing_else(bundle: Bundle, victim: Path, kind: str) -> None:
+def test_hostile_passwd_costs_the_payload_its_home_and_nothing_else(
+    bundle: Bundle, victim: Path, kind: str
+) -> None:
     """The payload starts; HOME is /, since the file does not say, in a form that counts, where its home is."""
     (victim / "passwd").write_text("u:x:1000:1000::/evil:/bin/sh\n")
     make(bundle.rootfs / "etc/passwd", kind, victim)

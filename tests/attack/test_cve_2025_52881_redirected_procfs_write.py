@@ -36,7 +36,9 @@ def test_write_never_crosses_a_mount(bundle: Bundle, victim: Path, source: str) 
     assert Path(other).read_text() == before
 
 
-def test_write_in_a_joined_mount_namespace_ignores_what_is_mounted_there(bundle: Bundle, victim: Path) -> None:
+def test_write_in_a_joined_mount_namespace_ignores_what_is_mounted_there(
+    bundle: Bundle, victim: Path
+) -> None:
     """Who shares a mount namespace with the new container decides what its /proc is, not where init writes."""
     ready = victim / "ready"
     holder = subprocess.Popen(

@@ -11,7 +11,9 @@ from .hostile import refusal, remove_mount
 USER = {"uid": 1000, "gid": 1000}
 
 
-def test_file_of_the_host_in_place_of_null_is_neither_opened_nor_given_away(bundle: Bundle, victim: Path) -> None:
+def test_file_of_the_host_in_place_of_null_is_neither_opened_nor_given_away(
+    bundle: Bundle, victim: Path
+) -> None:
     """A link of the image to a bind-mounted file of the host would make standard input a writable descriptor of it."""
     dev = bundle.path / "dev"
     dev.mkdir()

@@ -144,6 +144,7 @@ CASES: dict[str, tuple[dict[str, Any], Host, dict[str, Any]]] = {
     "default": (default(), host(), {}),
     "default-classic-mounts": (default(), host(new_mount_api=False), {}),
     "default-v2": (default(), host(), {"cgroup_mode": "v2", "cgroups": V2}),
+    "default-joining-itself": (default(), host(), {"self_join": True, "cgroups": V1 + V2}),
     "everything": (everything(), host(), {"preserve_fds": 2}),
     "no-pivot": (default(), host(), {"no_pivot": True}),
     "rootless": (rootless(), USER, {"cgroups": []}),

@@ -94,3 +94,17 @@ def test_end_of_init_is_an_error(creation: tuple[Any, int]) -> None:
     send(theirs)
     with pytest.raises(SetupError, match="init ended with status 0"):
         next(made._reports())
+
+
+def test_second_stage_without_an_introduction_is_not_waited_for_for_ever(
+    creation: tuple[Any, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first stage that was killed between its clone and its report must not hang the runtime."""
+    made, theirs = creation
+    monkeypatch.setattr("libcontainer.supervise.CHILD_TIMEOUT_S", 0.05)
+    os.write(theirs, report(SYNC, 1, do.SYNC_READY))
+    try:
+        with pytest.raises(SetupError, match="before the container was created"):
+            made._converse()
+    finally:
+        os.close(theirs)

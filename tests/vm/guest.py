@@ -32,11 +32,11 @@ LEFT_OUT = (
 
 # The guest reads its root file system over 9p, a round trip for every look; hence the copies in memory.
 PREPARE = """
+modprobe loop
 set -e
 mount -t tmpfs -o mode=1777 none /tmp
 for directory in {directories}; do mount -t tmpfs -o mode=755 none "$directory"; done
 tar -xf {shared}/tree.tar -C /
-modprobe loop || true
 cd {root}
 export PATH={programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 set +e
@@ -98,8 +98,8 @@ def _command(shared: Path, *, systemd: bool) -> list[str]:
     found = kernel()
     assert found is not None
     run = f"/bin/sh {SHARED}/script >{SHARED}/output 2>&1; echo $? >{SHARED}/code"
-    common = ["--disable-kvm", "--disable-microvm", "--cpus", "2", "--memory", MEMORY, "--run", str(found)]
-    words = [str(VNG), *common, "--rwdir", f"{SHARED}={shared}"]
+    common = ["--disable-kvm", "--disable-microvm", "--cpus", "2", "--memory", MEMORY, "--append", "panic=-1"]
+    words = [str(VNG), *common, "--run", str(found), "--rwdir", f"{SHARED}={shared}"]
     if not systemd:
         return [*words, "--", run]
     (shared / "start").write_text(f"{run}\nsync\npoweroff -f\n")

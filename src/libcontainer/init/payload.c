@@ -196,7 +196,7 @@ static bool is_harmless(int signal)
 /* The kernel drops signals without a handler that are sent to the first process of a pid namespace, and a created container that
  * ignores SIGTERM, or SIGRTMIN+3 where that is its stop signal, would surprise everyone: pid_namespaces(7).  execve resets the
  * handlers. */
-static void make_signals_end_us(void)
+void make_signals_end_us(void)
 {
 	struct sigaction action = { .sa_handler = end_by_signal };
 
@@ -210,7 +210,6 @@ int op_await_start(struct run *run, const struct await_start *op)
 {
 	int listener = run->fds[op->listener], connection;
 
-	make_signals_end_us();
 	close_handles(run);
 	close(run->channel);
 	run->channel = -1;

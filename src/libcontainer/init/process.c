@@ -18,6 +18,7 @@
 #include "kernel.h"
 #include "operations.h"
 #include "path.h"
+#include "payload.h"
 #include "procfs.h"
 
 #ifndef SYS_clone3
@@ -48,6 +49,8 @@ int op_sync(struct run *run, const struct sync *op)
 {
 	struct report report = { .type = REPORT_SYNC, .step = run->step, .value = op->point };
 
+	if (op->point == SYNC_READY)
+		make_signals_end_us(); /* from here on the container is there to be killed */
 	if (send_report(run->channel, &report, -1) < 0)
 		_exit(1); /* nobody is left to report to */
 	if (await_reply(run->channel, REPLY_CONTINUE) < 0)

@@ -47,11 +47,6 @@ def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
 
 
 def _stage_one(context: Context) -> Iterator[Op]:
-    if context.options.self_join:
-        for cgroup in context.options.cgroups:
-            if cgroup.controllers:
-                tasks = context.descriptor("tasks", cgroup.directory, "/linux/cgroupsPath")
-                yield do.JoinCgroup(pointer="/linux/cgroupsPath", tasks=tasks)
     oom_score_adj = context.process.get("oomScoreAdj")
     if oom_score_adj is not None:
         yield do.SetOomScoreAdj(pointer="/process/oomScoreAdj", value=b"%d" % oom_score_adj)

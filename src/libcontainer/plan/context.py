@@ -35,8 +35,8 @@ class Options:
     the nearest subreaper instead of the runtime. The descriptors from 3 on that reach the payload are
     `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is
     the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
-    (libcgroups.cgroup.Cgroup). With `self_join` stage one enters them itself (v1) and stage two is born in
-    the unified one, instead of the runtime moving stage one.
+    (libcgroups.cgroup.Cgroup). With `self_join` stage two enters them itself (v1), or is born in the
+    unified one, instead of the runtime moving stage one.
     """
 
     container_id = "container"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from libcontainer.host import Host
+from libcontainer.namespaces import may_join_itself
 from libcontainer.plan import operations as do
 from libcontainer.plan.compile import compile_init
 from libcontainer.plan.context import Options
@@ -76,6 +77,7 @@ def explain(
         rootfs=os.path.realpath(os.path.join(bundle, spec["root"]["path"])),
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
+        self_join=may_join_itself(spec, host),
         **_cgroup_options(spec),
     )
     lines = [f"warning: {sentence}" for sentence in warnings(spec)]

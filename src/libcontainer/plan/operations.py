@@ -112,7 +112,6 @@ class Op(_Record):
 
 
 # --- namespaces and processes
-# ------------------------------------------------------------------------------------------
 
 
 class JoinNamespace(Op, code=1):
@@ -219,7 +218,6 @@ class JoinCgroup(Op, code=13):
 
 
 # --- the root file system and mounts
-# -----------------------------------------------------------------------------------
 
 
 class SetPropagation(Op, code=20):
@@ -451,7 +449,6 @@ class OpenTarget(Op, code=43):
 
 
 # --- attributes of the container and of the process
-# --------------------------------------------------------------------
 
 
 class SetHostname(Op, code=50):
