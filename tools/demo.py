@@ -44,7 +44,10 @@ def life(container_id: str, bundle: Path, state: Path) -> int:
 
 def host_bundle(directory: Path) -> Path:
     """Write a bundle that runs this machine's own programs."""
-    script = "echo \"    I am process $$, user $(id -u), on $(uname -n); I see $(ls /proc | grep -c '^[0-9]') processes\""
+    script = (
+        'echo "    I am process $$, user $(id -u), on $(uname -n); '
+        "I see $(ls /proc | grep -c '^[0-9]') processes\""
+    )
     return create(directory / "host", source="host", args=["sh", "-c", script], terminal=False)
 
 

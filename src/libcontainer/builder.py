@@ -154,7 +154,10 @@ class InitContainerBuilder:
         return self
 
     def with_rootless(self, rootless: bool | None) -> Self:
-        """Say whether a cgroup that may not be made is no error; None (default): only where no path and no limit is asked for."""
+        """Say whether a cgroup that may not be made is no error.
+
+        None (default): only where no path and no limit is asked for.
+        """
         self.rootless = rootless
         return self
 
@@ -337,7 +340,10 @@ def resolve_rootfs(bundle: str, path: str) -> str:
 
 
 def enforces_devices(host: Host, manager: Manager) -> bool:
-    """Tell whether device rules are enforced: by the devices controller of v1, or on v2 by a program that only root may load."""
+    """Tell whether device rules are enforced.
+
+    By the devices controller of v1, or on v2 by a program that only root may load.
+    """
     return (
         host.privileged
         and not host.in_user_namespace

@@ -560,7 +560,8 @@ def _record_of_intent(directory: Directory) -> dict[str, Any]:
 
 def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
     """Wait until the process has ended. Raises Timeout."""
-    from select import POLLIN, poll as make_poll
+    from select import POLLIN
+    from select import poll as make_poll
 
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = make_poll()

@@ -41,8 +41,8 @@ SYMLINKS = (
 )
 
 
-# What every container may do besides its own rules: make nodes (opening them is another matter), and use the default devices, its
-# terminals and /dev/net/tun. runc, crun and youki agree on the list.
+# What every container may do besides its own rules: make nodes (opening them is another matter), and use the
+# default devices, its terminals and /dev/net/tun. runc, crun and youki agree on the list.
 DEFAULT_RULES: tuple[dict[str, Any], ...] = (
     {"allow": True, "type": "c", "access": "m"},
     {"allow": True, "type": "b", "access": "m"},
@@ -56,10 +56,12 @@ DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
 
 
 def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool) -> dict[str, Any] | None:
-    """Return the cgroup resources with the complete list of device rules: nothing is allowed but what the spec and the defaults say.
+    """Return the cgroup resources with the complete list of device rules.
 
-    Rules that begin with an allow would otherwise be read as exceptions to "everything" (GHSA-g54h-m393-cpwq). Without privileges no rule
-    can be enforced (`enforceable` False) and none is needed: in a user namespace of an unprivileged user no device can be made.
+    Nothing is allowed but what the spec and the defaults say: rules that begin with an allow would otherwise
+    be read as exceptions to "everything" (GHSA-g54h-m393-cpwq). Without privileges no rule can be enforced
+    (`enforceable` False) and none is needed: in a user namespace of an unprivileged user no device can be
+    made.
     """
     if not enforceable:
         return {name: value for name, value in (resources or {}).items() if name != "devices"}

@@ -133,14 +133,14 @@ def _apparmor() -> bool:
 
 
 _GATHER: dict[str, Callable[[Host], object]] = {
-    "euid": lambda host: os.geteuid(),
-    "egid": lambda host: os.getegid(),
-    "status": lambda host: _status(),
+    "euid": lambda _: os.geteuid(),
+    "egid": lambda _: os.getegid(),
+    "status": lambda _: _status(),
     "capabilities": lambda host: int(host.status["CapPrm"], 16),
     "bounding": lambda host: int(host.status["CapBnd"], 16),
-    "in_user_namespace": lambda host: _in_user_namespace(),
+    "in_user_namespace": lambda _: _in_user_namespace(),
     "new_mount_api": _new_mount_api,
-    "mounts": lambda host: _mounts(),
-    "apparmor": lambda host: _apparmor(),
-    "selinux": lambda host: os.path.exists("/sys/fs/selinux/enforce"),
+    "mounts": lambda _: _mounts(),
+    "apparmor": lambda _: _apparmor(),
+    "selinux": lambda _: os.path.exists("/sys/fs/selinux/enforce"),
 }

@@ -100,6 +100,6 @@ def _unlinked_copy(data: bytes) -> int:
         finally:
             os.close(writable)
     raise Unsupported(
-        "cannot execute init: this host forbids executable memory files, and no directory for an executable copy was found",
+        "cannot execute init: this host forbids executable memory files, and no directory takes a copy",
         remedy="set vm.memfd_noexec to 0 or 1, or mount /run without noexec",
     )

@@ -42,8 +42,8 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
         for number, fd in enumerate(stdio):
             if fd is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, _above(fd, target, opened), number))
-        for fd in range(3, target):
-            actions.append((os.POSIX_SPAWN_DUP2, fd, fd))  # to itself: clears close-on-exec
+        # To itself: that clears close-on-exec.
+        actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in range(3, target)]
         actions.append((os.POSIX_SPAWN_DUP2, _above(theirs, target, opened), target))
         program = _above(sealed.program(), target, opened)
         pid = os.posix_spawn(

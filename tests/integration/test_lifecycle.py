@@ -51,8 +51,7 @@ def test_taken_id_is_refused_and_the_first_container_goes_on(bundle: Bundle) -> 
 
 
 def test_missing_program_fails_create_and_leaves_nothing(bundle: Bundle) -> None:
-    """create, not start, tells that the payload cannot be executed (features of runc that engines rely on).
-    """
+    """create, not start, tells that the payload cannot be executed (features of runc that engines rely on)."""
     with pytest.raises(ExecError, match="no such file or directory") as caught:
         bundle.build("/no/such/program")
 

@@ -84,7 +84,7 @@ def test_operation_is_immutable_and_knows_its_operands() -> None:
 def test_codes_are_unique_and_every_operation_is_documented() -> None:
     """The code is what init dispatches on, the docstring what the manual shows."""
     for code, kind in do.OPERATIONS.items():
-        assert kind.CODE == code
+        assert code == kind.CODE
         assert kind.__doc__
         assert set(kind.KINDS) <= set(generate.KINDS)
 

@@ -27,7 +27,13 @@ READY = "guest: ready"
 LEFT_OUT = (
     *("*.a", "*/.git", "*/.hypothesis", "*/.mypy_cache", "*/.ruff_cache", "*/.pytest_cache"),
     *("*/config-3*", "*/ensurepip", "*/idlelib", "*/lib/python3*/test"),
-    *("*/site-packages/mesonbuild", "*/site-packages/mypy*", "*/site-packages/pip", "*mypyc*", "*/.venv/bin/ruff"),
+    *(
+        "*/site-packages/mesonbuild",
+        "*/site-packages/mypy*",
+        "*/site-packages/pip",
+        "*mypyc*",
+        "*/.venv/bin/ruff",
+    ),
 )
 
 # The guest reads its root file system over 9p, a round trip for every look; hence the copies in memory.
@@ -67,7 +73,11 @@ def lacking() -> str | None:
     """Return what is missing for a guest, as the reason of a skip; None when everything is there."""
     if os.geteuid() != 0:
         return "needs root: the guest reads this machine's files as they are"
-    for program, source in ((str(VNG), "virtme-ng"), ("qemu-system-x86_64", "qemu-system-x86"), ("depmod", "kmod")):
+    for program, source in (
+        (str(VNG), "virtme-ng"),
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("depmod", "kmod"),
+    ):
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
             return f"no virtual machine without {source} (`make test-vm` installs it)"
     if kernel() is None:
@@ -89,9 +99,7 @@ def boot(script: str, shared: Path, *, timeout_s: float, systemd: bool = False) 
         _run(command, console.fileno(), timeout_s + BOOT_S)
     (shared / "tree.tar").unlink()
     code = _text(shared / "code").strip()
-    return Outcome(
-        int(code) if code else None, _text(shared / "output"), _text(shared / "console"), shared
-    )
+    return Outcome(int(code) if code else None, _text(shared / "output"), _text(shared / "console"), shared)
 
 
 def _command(shared: Path, *, systemd: bool) -> list[str]:
@@ -109,7 +117,10 @@ def _command(shared: Path, *, systemd: bool) -> list[str]:
 
 def _run(command: list[str], console: int, timeout_s: float) -> None:
     """Run the guest in a session of its own, so that nothing of it outlives the time that it has."""
-    environment = {**os.environ, "PATH": f"{VNG.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
+    environment = {
+        **os.environ,
+        "PATH": f"{VNG.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+    }
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -152,7 +163,11 @@ def _prepare() -> str:
 def _pack(archive: Path) -> None:
     """Write the directories into one file, which is read in one go."""
     library = sysconfig.get_path("stdlib").lstrip("/")
-    excludes = [*LEFT_OUT, f"{library}/site-packages", *(f"{ROOT}/{name}"[1:] for name in ("build", "build-sanitize", "dist"))]
+    excludes = [
+        *LEFT_OUT,
+        f"{library}/site-packages",
+        *(f"{ROOT}/{name}"[1:] for name in ("build", "build-sanitize", "dist")),
+    ]
     subprocess.run(
         [
             *("tar", "--create", "--file", str(archive), "--directory", "/", "--warning=no-file-changed"),

@@ -126,7 +126,7 @@ def _value(op: Op, name: str, kind: str, value: object, descriptors: list[Descri
 def _descriptor(descriptor: Descriptor) -> str:
     if descriptor.kind == "namespace":
         return str(descriptor.detail[0])
-    return descriptor.kind
+    return descriptor.detail if isinstance(descriptor.detail, str) else descriptor.kind
 
 
 def _text(value: bytes) -> str:
