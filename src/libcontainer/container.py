@@ -230,11 +230,6 @@ class Container:
         Raises StateError, ExecError, HookError, SetupError.
         """
         with self._locked() as directory:
-            self._require_created()
-            if not self._record.get("hasProcess"):
-                raise StateError(
-                    f"cannot start {self.id}: its configuration has no process", pointer="/process"
-                )
             self._release(directory)
             directory.remove_file("start.sock")
         if self._record["hooks"].get("poststart"):
@@ -334,17 +329,16 @@ class Container:
         record = directory.read_record("state.json")
         self._record = _record_of_intent(directory) if record is None else record
 
-    def _require_created(self) -> None:
+    def _not_created(self) -> StateError:
+        """Return the error for a container that is not in the state in which it can be started."""
         status = self.status
-        if status == "created":
-            return
         reasons = {
             "running": "cannot start an already running container",
             "paused": "cannot start an already running container",
             "stopped": "cannot start a container that has stopped",
             "creating": "cannot start a container that was never completely created",
         }
-        raise StateError(
+        return StateError(
             f"{reasons.get(status, 'cannot start the container')}: {self.id}", remedy=f"youki state {self.id}"
         )
 
@@ -352,11 +346,19 @@ class Container:
         """Tell init to go on and wait until the payload is executed."""
         from libcontainer import channel
 
-        connection = channel.connect(directory.address("start.sock"))
+        # Whether init waits for us is asked by asking it to go on.
+        recorded = "startTime" in self._record
+        connection = channel.connect(directory.address("start.sock")) if recorded else None
         if connection is None:
-            raise StateError(f"cannot start {self.id}: its init does not wait any more")
+            raise self._not_created()
         started = False
         try:
+            if not self._record["hasProcess"]:
+                raise StateError(
+                    f"cannot start {self.id}: its configuration has no process", pointer="/process"
+                )
+            if self._cgroup_is_frozen():
+                raise StateError(f"cannot start {self.id}: it is paused", remedy=f"youki resume {self.id}")
             connection.send(channel.START)
             while (report := connection.receive()) is not None:
                 if report.kind == channel.FAILED:

@@ -82,6 +82,7 @@ class Creation:
         self.pidfd = self.master = -1
         self.limited = self.rlimits_set = False
         self.record: dict[str, Any] = {}
+        self.recorded = False
 
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
@@ -191,6 +192,7 @@ class Creation:
         self.stage_one = 0
         if self.options.as_sibling:
             check_sibling(pid)
+        self.record = self._new_record()  # while init works
 
     def _take_descriptor(self, report: Report) -> None:
         if report.value == CONSOLE:
@@ -260,8 +262,8 @@ class Creation:
     def _finish(self) -> None:
         self._limit()
         self._set_rlimits()
-        self.record = self._new_record()
         self.directory.write_record("state.json", self.record)
+        self.recorded = True
         self.directory.remove_file("intent.json")
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
@@ -383,7 +385,7 @@ class Creation:
         self.pidfd = self.master = -1
 
     def _remove_records(self) -> None:
-        if self.request.pid_file is not None and self.record:
+        if self.request.pid_file is not None and self.recorded:
             try:
                 os.unlink(self.request.pid_file)
             except FileNotFoundError:

@@ -13,12 +13,12 @@ from .hostile import grant_all
 ATTACK = """
 for file in $(find /sys/fs/cgroup -name release_agent); do
   echo found
-  (echo /evil > $file) 2>/dev/null && echo written $file
+  (exec 3>> $file) 2>/dev/null && echo written $file
 done
 mkdir /tmp/fresh
 for controller in rdma misc net_cls perf_event cpuset memory pids; do
   unshare -UrmC mount -t cgroup -o $controller none /tmp/fresh 2>/dev/null && echo mounted $controller
-  mount -t cgroup -o $controller none /tmp/fresh 2>/dev/null && (echo /evil > /tmp/fresh/release_agent) 2>/dev/null &&
+  mount -t cgroup -o $controller none /tmp/fresh 2>/dev/null && (exec 3>> /tmp/fresh/release_agent) 2>/dev/null &&
     echo written $controller
   umount /tmp/fresh 2>/dev/null
 done
@@ -26,7 +26,7 @@ echo done
 """
 
 
-@pytest.mark.parametrize("kind", ["usual", "capable in a user namespace"])
+@pytest.mark.parametrize("kind", ["usual", "without a cgroup namespace", "capable in a user namespace"])
 def test_release_agent_is_out_of_reach(bundle: Bundle, kind: str) -> None:
     """Neither through the cgroups that the container is given, nor through a hierarchy that it mounts itself."""
     agents = glob.glob("/sys/fs/cgroup/*/release_agent")
@@ -34,6 +34,9 @@ def test_release_agent_is_out_of_reach(bundle: Bundle, kind: str) -> None:
         pytest.skip("no v1 hierarchy here")
     if kind == "usual":
         bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "nodev", "noexec")
+    elif kind == "without a cgroup namespace":
+        bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "nodev", "noexec")
+        bundle.remove_namespace("cgroup")
     else:
         bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "nodev", "noexec")
         bundle.add_userns()

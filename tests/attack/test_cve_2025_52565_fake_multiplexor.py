@@ -22,13 +22,15 @@ def make(path: Path, kind: str, victim: Path) -> None:
         path.symlink_to(victim / "secret")
     elif kind == "file":
         path.touch()
-    elif kind == "device":
+    elif kind.startswith("device"):
         os.mknod(path, 0o020666, os.makedev(5, 2))
     elif kind == "null":
         os.mknod(path, 0o020666, os.makedev(1, 3))
 
 
-@pytest.mark.parametrize("kind", ["link", "link to the host", "file", "device", "null", "missing"])
+@pytest.mark.parametrize(
+    "kind", ["link", "link to the host", "file", "device", "device beside a devpts", "null", "missing"]
+)
 def test_multiplexor_must_be_the_one_of_a_devpts(bundle: Bundle, victim: Path, kind: str) -> None:
     """Not even device 5:2 will do where it is no file of a devpts: its terminals would be the host's."""
     remove_mount(bundle, "/dev/pts")
@@ -37,6 +39,8 @@ def test_multiplexor_must_be_the_one_of_a_devpts(bundle: Bundle, victim: Path, k
     make(bundle.rootfs / "dev/pts/ptmx", kind, victim)
     for number in range(4):
         (bundle.rootfs / f"dev/pts/{number}").symlink_to("/proc/sys/kernel/core_pattern")
+    if kind == "device beside a devpts":  # such a one works, and its terminals are those of that devpts
+        bundle.mount("/dev/pts/pts", "devpts", "devpts")
     before = tree(victim)
     with pytest.raises(Error) as caught, console(bundle, "sleep", "1000"):
         pass
