@@ -70,6 +70,19 @@ class Channel:
         """Let `receive` wait no longer than that; init then counts as gone."""
         self.socket.settimeout(timeout_s)
 
+    def answers_within(self, timeout_s: float) -> bool:
+        """Wait for a report, or the end, without taking it; False when nothing came."""
+        self.socket.settimeout(timeout_s)
+        try:
+            self.socket.recv(1, _socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True  # the end; `receive` tells
+        finally:
+            self.socket.settimeout(None)
+        return True
+
     def receive(self) -> Report | None:
         """Wait for a report; None when init closed its end, by executing the payload or by dying.
 

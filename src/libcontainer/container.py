@@ -26,6 +26,7 @@ else:
 
 SIGKILL = _signal.SIGKILL
 KILL_TIMEOUT_S = 10.0
+ANSWER_S = 1.0  # after that a start looks whether init is frozen; a startContainer hook may take longer, too
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _PIDFD_INFO_SIZE = 0xC040FF0B, 1 << 3, 64
 
 
@@ -357,9 +358,11 @@ class Container:
                 raise StateError(
                     f"cannot start {self.id}: its configuration has no process", pointer="/process"
                 )
-            if self._cgroup_is_frozen():
-                raise StateError(f"cannot start {self.id}: it is paused", remedy=f"youki resume {self.id}")
             connection.send(channel.START)
+            if not connection.answers_within(ANSWER_S) and self._cgroup_is_frozen():
+                raise StateError(
+                    f"{self.id} is paused: it starts when it is resumed", remedy=f"resume {self.id}"
+                )
             while (report := connection.receive()) is not None:
                 if report.kind == channel.FAILED:
                     error = self._failure(report)

@@ -73,7 +73,9 @@ def test_forced_delete_of_an_old_record_kills_nobody(
         container.start()
         container.kill("KILL")
         container.wait(20)
-        edit(bundle, pid=stranger.pid)
+        found = start_time(stranger.pid)
+        assert found is not None
+        edit(bundle, pid=stranger.pid, startTime=found[1] - 1)
         Container.load(bundle.root, bundle.id).delete(force=True)
     assert stranger.poll() is None
 

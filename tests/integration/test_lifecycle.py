@@ -84,3 +84,17 @@ def test_second_start_is_refused(bundle: Bundle) -> None:
         container.start()
         with pytest.raises(StateError, match="already running"):
             container.start()
+
+
+def test_start_of_a_frozen_container_says_that_it_is_paused(bundle: Bundle) -> None:
+    """A frozen init cannot answer; start must not wait for it for ever."""
+    from libcgroups.manager import Manager
+
+    with bundle.build("sleep", "1000") as container:
+        manager = Manager.from_state(container._record["cgroup"])
+        manager.freeze()
+        try:
+            with pytest.raises(StateError, match="paused"):
+                container.start()
+        finally:
+            manager.thaw()
