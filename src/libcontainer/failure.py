@@ -260,9 +260,11 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
         kind = Unsupported
     subject = _subject(op, spec)
     where = f"config.json {op.pointer}: " if op.pointer else ""
+    # The kernel marks its own words as error, warning or information (fsopen(2)).
+    said = report.detail.replace("; e ", "; ").replace("; w ", "; ").replace("; i ", "; ")
     detail = (
-        f" [{report.call} {report.detail}]"
-        if report.detail and report.detail not in subject
+        f" [{report.call} {said}]"
+        if said and said not in subject
         else f" [{report.call}]"
     )
     return kind(

@@ -53,7 +53,7 @@ def _linux() -> dict[str, Any]:
         "intelRdt": _intel_rdt(),
         "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
         "mountExtensions": {"idmap": {"enabled": "idmap" in mounts.OPTIONS}},
-        "netDevices": {"enabled": implemented("libcontainer.netdevices")},
+        "netDevices": {"enabled": implemented("libcontainer.network")},
     }
 
 

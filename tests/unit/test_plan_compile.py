@@ -268,6 +268,16 @@ def test_requested_label_without_the_module_is_an_error() -> None:
     assert caught.value.pointer == "/process/apparmorProfile"
 
 
+@pytest.mark.parametrize("name", ["seccomp", "intelRdt"])
+def test_protection_that_is_not_implemented_is_refused(name: str) -> None:
+    """A filter or a limit that is silently left out would be believed in."""
+    spec = default()
+    spec["linux"][name] = {"defaultAction": "SCMP_ACT_ALLOW"} if name == "seccomp" else {"closID": "x"}
+    with pytest.raises(Unsupported, match="not implemented") as caught:
+        compiled(spec)
+    assert caught.value.pointer == f"/linux/{name}"
+
+
 def test_every_fault_of_the_mounts_is_told_at_once() -> None:
     """Whoever mends a configuration wants to see all that is wrong."""
     spec = default()

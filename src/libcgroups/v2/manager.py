@@ -141,6 +141,13 @@ class V2Manager(Manager):
 
         return freezer.frozen(self.cgroup)
 
+    def thaw_for_kill(self) -> None:
+        """See Manager.thaw_for_kill.
+
+        Nothing to do: a frozen process of v2 dies by SIGKILL, also below a frozen ancestor, which this cgroup
+        could not be thawed from (cgroup-v2.rst, "cgroup.freeze"); and there may be no cgroup at all.
+        """
+
 
 def _controllers_of(change: Change) -> list[str]:
     """A module stands for one controller; `unified` names them by its files, of which cgroup.* need none."""

@@ -14,6 +14,7 @@ only when the spec asks for it. On the hot path.
 from __future__ import annotations
 
 from libcontainer import capabilities, devices, mounts, namespaces
+from libcontainer.errors import Unsupported
 from libcontainer.plan import operations as do
 from libcontainer.plan.context import Context, Plan
 
@@ -35,6 +36,7 @@ def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
     Raises InvalidConfig for what only the compilers know, Unsupported for what this host cannot do.
     """
     context = Context(spec, host, options)
+    _refuse_what_is_missing(context)
     ops = [
         *_stage_one(context),
         *_file_system(context),
@@ -44,6 +46,21 @@ def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
         *_gate(context),
     ]
     return Plan(ops, context.descriptors)
+
+
+# Parts of the specification that this library does not carry out yet. A filter or a limit that was asked for and is not
+# there is an error: nobody must believe to be protected by it.
+MISSING = {"seccomp": "system call filters", "intelRdt": "Intel RDT groups"}
+
+
+def _refuse_what_is_missing(context: Context) -> None:
+    for name, words in MISSING.items():
+        if context.linux.get(name) is not None:
+            raise Unsupported(
+                f"config.json /linux/{name}: {words} are not implemented yet",
+                pointer=f"/linux/{name}",
+                remedy=f"remove linux.{name}, if the payload may run without it",
+            )
 
 
 def _stage_one(context: Context) -> Iterator[Op]:
