@@ -21,7 +21,6 @@ VNG = Path(sys.executable).with_name("vng")
 SHARED = "/mnt"  # the shared directory as the guest sees it
 MEMORY = "2G"
 BOOT_S = 180  # patience for boot and power-off on a busy machine
-READY = "guest: ready"
 
 # What the guest does not need of the interpreter and of the tree; anchored nowhere, as tar's patterns are.
 LEFT_OUT = (
@@ -46,6 +45,55 @@ tar -xf {shared}/tree.tar -C /
 cd {root}
 export PATH={programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 set +e
+"""
+
+# Nothing of this machine's services: a target of our own, with the message bus and the script.
+SYSTEMD = """
+mkdir -p /run/units
+cat >/run/units/guest.target <<'END'
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket guest.service
+END
+cat >/run/units/guest.service <<'END'
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+After=dbus.socket
+SuccessAction=exit-force
+FailureAction=exit-force
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sh {shared}/service
+StandardOutput=append:{shared}/output
+StandardError=append:{shared}/output
+END
+cat >/run/units/dbus.socket <<'END'
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/dbus/system_bus_socket
+END
+cat >/run/units/dbus.service <<'END'
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+[Service]
+Type=notify
+ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile
+END
+env -i container=guest SYSTEMD_UNIT_PATH=/run/units SYSTEMD_LOG_TARGET=console PATH="$PATH" \
+    unshare --pid --fork --kill-child --mount --mount-proc /lib/systemd/systemd --system --unit=guest.target
+exit "$(cat {shared}/service-code)"
+"""
+SERVICE = """
+cd {root}
+export PATH={programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+(
+{script}
+)
+echo $? >{shared}/service-code
 """
 
 
@@ -93,8 +141,11 @@ def boot(script: str, shared: Path, *, timeout_s: float, systemd: bool = False) 
     """
     shared.mkdir(parents=True, exist_ok=True)
     _pack(shared / "tree.tar")
-    (shared / "script").write_text(_prepare() + script)
-    command = _command(shared, systemd=systemd)
+    if systemd:
+        (shared / "service").write_text(SERVICE.format(script=script, **_words()))
+        script = SYSTEMD.format(**_words())
+    (shared / "script").write_text(PREPARE.format(**_words()) + script)
+    command = _command(shared)
     with open(shared / "console", "wb") as console:
         _run(command, console.fileno(), timeout_s + BOOT_S)
     (shared / "tree.tar").unlink()
@@ -102,17 +153,14 @@ def boot(script: str, shared: Path, *, timeout_s: float, systemd: bool = False) 
     return Outcome(int(code) if code else None, _text(shared / "output"), _text(shared / "console"), shared)
 
 
-def _command(shared: Path, *, systemd: bool) -> list[str]:
+def _command(shared: Path) -> list[str]:
     found = kernel()
     assert found is not None
-    run = f"/bin/sh {SHARED}/script >{SHARED}/output 2>&1; echo $? >{SHARED}/code"
-    common = ["--disable-kvm", "--disable-microvm", "--cpus", "2", "--memory", MEMORY, "--append", "panic=-1"]
-    words = [str(VNG), *common, "--run", str(found), "--rwdir", f"{SHARED}={shared}"]
-    if not systemd:
-        return [*words, "--", run]
-    (shared / "start").write_text(f"{run}\nsync\npoweroff -f\n")
-    # systemd-run-generator(8): the command becomes a service, which is started as soon as the system is up.
-    return [*words, "--systemd", "--append", f"systemd.run='/bin/sh {SHARED}/start'"]
+    words = [
+        *(str(VNG), "--disable-kvm", "--disable-microvm", "--cpus", "2", "--memory", MEMORY),
+        *("--append", "panic=-1", "--run", str(found), "--rwdir", f"{SHARED}={shared}"),
+    ]
+    return [*words, "--", f"/bin/sh {SHARED}/script >{SHARED}/output 2>&1; echo $? >{SHARED}/code"]
 
 
 def _run(command: list[str], console: int, timeout_s: float) -> None:
@@ -151,13 +199,14 @@ def _copied() -> list[str]:
     return [library, str(ROOT)]
 
 
-def _prepare() -> str:
-    return PREPARE.format(
-        directories=" ".join(shlex.quote(path) for path in _copied()),
-        shared=SHARED,
-        root=shlex.quote(str(ROOT)),
-        programs=shlex.quote(str(VNG.parent)),
-    )
+def _words() -> dict[str, str]:
+    """Return what the scripts name."""
+    return {
+        "directories": " ".join(shlex.quote(path) for path in _copied()),
+        "shared": SHARED,
+        "root": shlex.quote(str(ROOT)),
+        "programs": shlex.quote(str(VNG.parent)),
+    }
 
 
 def _pack(archive: Path) -> None:

@@ -8,6 +8,7 @@ values, and controllers.write_all finds it out.
 from __future__ import annotations
 
 import errno
+import time
 
 from libcgroups import memorylimit
 from libcgroups import resources as fields_of
@@ -62,6 +63,12 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     return memorylimit.with_check(memory, limit, found)
 
 
+# The kernel counts memory in batches of 64 pages for each CPU, and takes the unused part back from other CPUs in
+# the background while it looks whether the new limit holds (mm/memcontrol.c, drain_all_stock): a limit that
+# there is room for can be refused for a moment.
+DRAINS, DRAIN_S = 10, 0.002
+
+
 def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str, str]) -> None:
     """Write the settings; says how much is in use when a limit is below that. Raises CgroupError."""
     settings = memorylimit.checked(cgroup, settings, "memory.usage_in_bytes")
@@ -69,14 +76,18 @@ def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str
         settings = [
             setting for setting in settings if setting[0] != _MEMSW
         ]  # no accounting of swap: no limit
-    try:
-        write_all(cgroup, settings, pointers)
-    except CgroupError as error:
-        if error.errno != errno.EBUSY or error.path is None:
-            raise
-        kind = error.path.rpartition("/")[2].removesuffix("limit_in_bytes")
-        usage, most = (cgroup.read(f"{kind}{what}_in_bytes").strip() for what in ("usage", "max_usage"))
-        error.remedy = (
-            f"{usage} bytes are in use and cannot be reclaimed (the most so far: {most}): allow more"
-        )
-        raise
+    for attempt in range(DRAINS + 1):
+        try:
+            write_all(cgroup, settings, pointers)
+            return
+        except CgroupError as error:
+            if error.errno != errno.EBUSY or error.path is None:
+                raise
+            kind = error.path.rpartition("/")[2].removesuffix("limit_in_bytes")
+            usage, most = (cgroup.read(f"{kind}{what}_in_bytes").strip() for what in ("usage", "max_usage"))
+            if attempt == DRAINS:
+                error.remedy = (
+                    f"{usage} bytes are in use and cannot be reclaimed (the most so far: {most}): allow more"
+                )
+                raise
+            time.sleep(DRAIN_S)

@@ -1,0 +1,147 @@
+"""The runtime on a host that systemd runs, with a scope for each container (`--systemd-cgroup`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from libcgroups import detect
+
+from .conftest import YOUKI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Bundle
+
+HOST = detect()
+MIB = 1 << 20
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not os.path.isdir("/run/systemd/system"), reason="needs a host that systemd runs"),
+    pytest.mark.skipif(HOST.mode != "v2", reason="needs cgroup v2 only"),
+]
+
+
+@pytest.fixture
+def box(bundle: Bundle) -> Iterator[Bundle]:
+    """A bundle whose container gets the scope youki-ID.scope in system.slice; none may be left."""
+    bundle.linux["cgroupsPath"] = f"system.slice:youki:{bundle.id}"
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
+    yield bundle
+    for container in bundle.root.iterdir() if bundle.root.exists() else ():
+        bundle.youki("delete", "--force", container.name)
+    assert shown(scope(bundle), "LoadState") == {"LoadState": "not-found"}
+    assert not directory(bundle).exists()
+
+
+def scope(box: Bundle, prefix: str = "youki") -> str:
+    """The name of the container's unit."""
+    return f"{prefix}-{box.id}.scope"
+
+
+def directory(box: Bundle) -> Path:
+    """Where systemd puts that unit."""
+    return Path(f"{HOST.unified}/system.slice/{scope(box)}")
+
+
+def shown(unit: str, *names: str) -> dict[str, str]:
+    """What systemd says of a unit."""
+    words = ["systemctl", "show", unit, *(f"--property={name}" for name in names)]
+    text = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+RESOURCES: dict[str, Any] = {
+    "devices": [{"allow": False, "access": "rwm"}],
+    "memory": {"limit": 64 * MIB, "swap": 96 * MIB, "reservation": 32 * MIB},
+    "cpu": {"quota": 50_000, "period": 100_000, "cpus": "0"},
+    "pids": {"limit": 20},
+}
+PROPERTIES = {
+    "ActiveState": "active",
+    "Slice": "system.slice",
+    "Delegate": "yes",
+    "MemoryMax": str(64 * MIB),
+    "MemorySwapMax": str(32 * MIB),
+    "MemoryLow": str(32 * MIB),
+    "CPUQuotaPerSecUSec": "500ms",
+    "AllowedCPUs": "0",
+    "TasksMax": "20",
+}
+
+
+def test_a_container_is_a_scope_with_its_limits_from_create_to_delete(box: Bundle) -> None:
+    """systemd knows the limits, and so keeps them at daemon-reload; the kernel has them too."""
+    box.linux["resources"] = RESOURCES
+    box.process["args"] = ["sleep", "1000"]
+    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
+    box.youki("start", box.id)
+
+    assert shown(scope(box), *PROPERTIES) == PROPERTIES
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
+    assert shown(scope(box), *PROPERTIES) == PROPERTIES
+    found = {name: (directory(box) / name).read_text().strip() for name in ("memory.max", "cpu.max", "pids.max")}
+    assert found == {"memory.max": str(64 * MIB), "cpu.max": "50000 100000", "pids.max": "20"}
+    assert (directory(box) / "cgroup.procs").read_text().strip()
+
+    box.youki("kill", box.id, "KILL")
+    box.youki("delete", "--force", box.id)
+    assert not directory(box).exists()
+
+
+def test_device_rules_hold_in_a_scope_also_after_a_reload(box: Bundle) -> None:
+    """systemd attaches programs of its own; the container still uses its devices and no others."""
+    box.linux["resources"] = {"devices": RESOURCES["devices"]}
+    for kind in ("bounding", "effective", "permitted"):
+        box.process["capabilities"][kind] = ["CAP_MKNOD"]
+    script = "echo x >/dev/null && echo null; mknod /dev/kmsg c 1 11; read go; cat /dev/kmsg 2>&1 | head -n 1; echo y >/dev/null && echo null"
+    box.process["args"] = ["/bin/sh", "-c", script]
+    box.save()
+    words = [str(YOUKI), "--root", str(box.root), "--systemd-cgroup", "run", "-b", str(box.path), box.id]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "null\n"
+        subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
+        output, _ = process.communicate("go\n", timeout=120)
+
+    assert "Operation not permitted" in output
+    assert output.splitlines()[-1] == "null"
+    assert process.returncode == 0
+
+
+def test_stopping_the_unit_ends_the_container(box: Bundle) -> None:
+    """Who manages the host by systemctl stop finds that it works; the container is then stopped."""
+    box.process["args"] = ["sleep", "1000"]
+    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
+    box.youki("start", box.id)
+
+    subprocess.run(["systemctl", "kill", "--signal=KILL", scope(box)], check=True, timeout=120)
+    subprocess.run(["systemctl", "stop", scope(box)], check=True, timeout=120)
+
+    assert '"stopped"' in box.youki("state", box.id).stdout
+    box.youki("delete", box.id)
+
+
+@pytest.mark.parametrize("runtime", ["youki", "crun", "runc"])
+def test_memory_limit_is_enforced_in_a_scope(box: Bundle, runtime: str) -> None:
+    """As runc and crun do it."""
+    found = str(YOUKI) if runtime == "youki" else shutil.which(runtime, path="/usr/sbin:/usr/bin:/sbin")
+    if found is None:
+        pytest.skip(f"{runtime} is not installed")
+    box.linux["resources"] = {**RESOURCES, "memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
+    box.process["args"] = ["/bin/sh", "-c", "head -c 67108864 /dev/zero | tail; echo $?"]
+    box.spec["ociVersion"] = "1.0.2"
+    box.save()
+    words = [found, "--root", f"{box.path}/{runtime}", "--systemd-cgroup", "run", "-b", str(box.path), box.id]
+
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+    assert "137" in done.stdout.split(), done
