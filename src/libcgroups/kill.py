@@ -13,7 +13,7 @@ import os
 import time
 
 from libcgroups import events
-from libcgroups.errors import Error, Timeout, Unsupported, from_os
+from libcgroups.errors import CgroupError, Error, Timeout, Unsupported, from_os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,11 +55,16 @@ def kill_all(manager: Manager, signal: int, timeout_s: float) -> None:
 
 
 def _kill_switch(manager: Manager) -> bool:
-    """Kill through cgroup.kill; False where that does not exist."""
+    """Kill through cgroup.kill; False where that does not exist, or is refused: in a threaded cgroup."""
     unified = manager.unified
     if unified is None or not unified.has("cgroup.kill"):
         return False
-    unified.write("cgroup.kill", "1")
+    try:
+        unified.write("cgroup.kill", "1")
+    except CgroupError as error:
+        if error.errno != errno.EOPNOTSUPP:  # cgroup-v2.rst, "cgroup.kill": it works on whole processes only
+            raise
+        return False
     return True
 
 

@@ -262,11 +262,7 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
     where = f"config.json {op.pointer}: " if op.pointer else ""
     # The kernel marks its own words as error, warning or information (fsopen(2)).
     said = report.detail.replace("; e ", "; ").replace("; w ", "; ").replace("; i ", "; ")
-    detail = (
-        f" [{report.call} {said}]"
-        if said and said not in subject
-        else f" [{report.call}]"
-    )
+    detail = f" [{report.call} {said}]" if said and said not in subject else f" [{report.call}]"
     return kind(
         f"{where}{subject} failed: {in_words(report.errno)}{detail}",
         step=type(op).__name__,

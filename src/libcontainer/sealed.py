@@ -18,28 +18,36 @@ from libcontainer.state import read_all, write_all
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_bin", "init")
 
-_MFD_EXEC = 0x10  # Linux 6.3
+_MFD_NOEXEC_SEAL, _MFD_EXEC = 0x8, 0x10  # Linux 6.3
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _lock = _thread.allocate_lock()
 _program: tuple[int, int] | None = None  # (pid of the process that made it, descriptor)
 
 
-def program() -> int:
-    """Return the descriptor of the sealed program, owned by this module.
+def program(opened: list[int]) -> int:
+    """Return a descriptor of the program.
 
-    Raises Unsupported when init is missing or cannot be sealed.
+    A sealed one belongs to this module and serves every spawn. One that cannot be sealed is made anew each
+    time and added to `opened`, which the caller closes: between two spawns somebody might open it for
+    writing. Raises Unsupported when init is missing or cannot be executed here.
     """
     global _program
     with _lock:
-        if _program is None or _program[0] != os.getpid():
-            _program = (os.getpid(), _seal(_read()))
-        return _program[1]
+        if _program is not None and _program[0] == os.getpid():
+            return _program[1]
+        data = _read()
+        sealed = _seal(data)
+        if sealed >= 0:
+            _program = (os.getpid(), sealed)
+            return sealed
+    opened.append(_unlinked_copy(data))
+    return opened[-1]
 
 
 def sealed_bytes(name: str, data: bytes) -> int:
     """Return a descriptor of a sealed memfd holding `data`; the caller closes it."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = _memory_file(name, _MFD_NOEXEC_SEAL)
     write_all(fd, data)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
@@ -61,19 +69,25 @@ def _read() -> bytes:
         os.close(fd)
 
 
-def _seal(data: bytes) -> int:
+def _memory_file(name: str, execution: int) -> int:
+    """Make a memfd that may or may not be executed: vm.memfd_noexec=2 wants to be told (memfd_create(2))."""
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        try:
-            fd = os.memfd_create("libcontainer-init", flags | _MFD_EXEC)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            fd = os.memfd_create("libcontainer-init", flags)  # before Linux 6.3 every memfd is executable
+        return os.memfd_create(name, flags | execution)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create(name, flags)  # before Linux 6.3 there was no such choice
+
+
+def _seal(data: bytes) -> int:
+    """Return a sealed memfd of the program; -1 where none may be executed."""
+    try:
+        fd = _memory_file("libcontainer-init", _MFD_EXEC)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSYS):
             raise
-        return _unlinked_copy(data)
+        return -1
     write_all(fd, data)
     os.fchmod(fd, 0o511)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)

@@ -45,7 +45,7 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
         # To itself: that clears close-on-exec.
         actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in range(3, target)]
         actions.append((os.POSIX_SPAWN_DUP2, _above(theirs, target, opened), target))
-        program = _above(sealed.program(), target, opened)
+        program = _above(sealed.program(opened), target, opened)
         pid = os.posix_spawn(
             f"/proc/self/fd/{program}",
             ["libcontainer-init", str(target)],

@@ -37,7 +37,7 @@ PLAIN = {"close"}
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run in a loop of its own, and hold that it leaves no thread and no descriptor behind."""
-    sealed.program()  # opened once for the life of the process
+    sealed.program([])  # opened once for the life of the process
     threads, fds = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
     asyncio.run(work)
     for thread in set(threading.enumerate()) - threads:

@@ -87,7 +87,9 @@ def test_a_container_is_a_scope_with_its_limits_from_create_to_delete(box: Bundl
     assert shown(scope(box), *PROPERTIES) == PROPERTIES
     subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
     assert shown(scope(box), *PROPERTIES) == PROPERTIES
-    found = {name: (directory(box) / name).read_text().strip() for name in ("memory.max", "cpu.max", "pids.max")}
+    found = {
+        name: (directory(box) / name).read_text().strip() for name in ("memory.max", "cpu.max", "pids.max")
+    }
     assert found == {"memory.max": str(64 * MIB), "cpu.max": "50000 100000", "pids.max": "20"}
     assert (directory(box) / "cgroup.procs").read_text().strip()
 

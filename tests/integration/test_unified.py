@@ -58,7 +58,11 @@ def limit(box: Bundle, **resources: Any) -> None:
 @pytest.fixture(params=["youki", "crun", "runc"])
 def runtime(request: pytest.FixtureRequest) -> str:
     """This runtime, and the two that it can stand in for."""
-    found = str(YOUKI) if request.param == "youki" else shutil.which(request.param, path="/usr/sbin:/usr/bin:/sbin")
+    found = (
+        str(YOUKI)
+        if request.param == "youki"
+        else shutil.which(request.param, path="/usr/sbin:/usr/bin:/sbin")
+    )
     if found is None:
         pytest.skip(f"{request.param} is not installed")
     return found
@@ -130,7 +134,11 @@ def test_a_container_sees_its_own_cgroup_as_the_root(runtime: str, box: Bundle) 
     """The cgroup namespace is made after the process joined its cgroup, else it would show the host's tree."""
     limit(box)
 
-    done = run_by(runtime, box, "cat /proc/self/cgroup; head -n 1 /sys/fs/cgroup/cgroup.procs; cat /sys/fs/cgroup/cgroup.type")
+    done = run_by(
+        runtime,
+        box,
+        "cat /proc/self/cgroup; head -n 1 /sys/fs/cgroup/cgroup.procs; cat /sys/fs/cgroup/cgroup.type",
+    )
 
     assert done.stdout.splitlines() == ["0::/", "1", "domain"], done.stderr
 

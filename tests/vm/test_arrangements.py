@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from .conftest import Inside
 
 SMOKE = ("test_lifecycle", "test_unified")
-CGROUPS = ("test_cgroups_lifecycle", "test_cgroups_limits", "test_cgroups_ebpf", "test_cgroup_mounts", "test_devices")
+CGROUPS = (
+    "test_cgroups_lifecycle",
+    "test_cgroups_limits",
+    "test_cgroups_ebpf",
+    "test_cgroup_mounts",
+    "test_devices",
+)
 NAMESPACES = ("test_namespaces", "test_userns", "test_nested", "test_many_containers")
 
 
@@ -22,8 +28,12 @@ def test_containers_live_on_cgroup_v2(run_inside: Callable[..., Inside]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("modules", [CGROUPS, NAMESPACES, ("test_rootless",)], ids=["cgroups", "namespaces", "rootless"])
-def test_integration_tests_pass_on_cgroup_v2(run_inside: Callable[..., Inside], modules: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "modules", [CGROUPS, NAMESPACES, ("test_rootless",)], ids=["cgroups", "namespaces", "rootless"]
+)
+def test_integration_tests_pass_on_cgroup_v2(
+    run_inside: Callable[..., Inside], modules: tuple[str, ...]
+) -> None:
     """The same tests as here, on a real hierarchy with all controllers."""
     run_inside(*modules, timeout_s=1500)
 
