@@ -16,7 +16,7 @@ C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch]
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help packages native build demo test test-unit test-integration test-attack test-packaging
-.PHONY: test-enosys fuzz sanitize bench lint format wheel clean
+.PHONY: test-enosys test-vm fuzz sanitize bench lint format wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -58,6 +58,10 @@ test-attack: build ## Run the tests that attack the runtime from inside a contai
 
 test-enosys: build ## Run the tests of the file system as on an older kernel, without the newer system calls
 	@$(BIN)/python -m tests.tools.enosys all $(PYTEST) -q -rfE $(addprefix tests/integration/test_,$(addsuffix .py,$(FILE_SYSTEM)))
+
+test-vm: build ## Run the tests in virtual machines that have cgroup v2 only, and that systemd manages
+	@tools/bootstrap $(PYTHON) vm
+	@TEST_VM=all $(PYTEST) tests/vm
 
 test-packaging: build ## Build the wheel and the source release, install them elsewhere, and look at them
 	@$(PYTEST) tests/packaging

@@ -262,7 +262,8 @@ class InitContainerBuilder:
             listen_fds=listen_fds(),
             cgroup_mode=manager.mode,
             cgroups=manager.cgroups,
-            self_join=may_join_itself(spec, host),
+            # A scope of systemd does not exist before it is started with its first process.
+            self_join=not self.systemd and may_join_itself(spec, host),
         )
 
     def _connect_console(self) -> int:

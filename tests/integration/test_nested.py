@@ -17,14 +17,14 @@ from .rootless import NEEDED
 if TYPE_CHECKING:
     from .conftest import Bundle, Result
 
-INNER = "/tmp/inner"
+INNER = "/scratch/inner"
 PREPARE = f"""
 set -eu
 mkdir -p {INNER}/rootfs/bin {INNER}/rootfs/proc {INNER}/rootfs/dev {INNER}/rootfs/sys {INNER}/rootfs/tmp
 cp {BUSYBOX} {INNER}/rootfs/bin/
 /bin/cp /config.json {INNER}/config.json
 """
-RUN = f"{YOUKI} --root /tmp/state run -b {INNER} inner"
+RUN = f"{YOUKI} --root /scratch/state run -b {INNER} inner"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def outer(bundle: Bundle) -> Bundle:
     bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
     root = bundle.path / "outer"
     bundle.spec["root"]["path"] = str(root)
-    for name in ("proc", "dev", "sys", "tmp", "etc", "run", "root"):
+    for name in ("proc", "dev", "sys", "tmp", "etc", "run", "root", "scratch"):
         (root / name).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         if Path(f"/{name}").is_symlink():
@@ -45,7 +45,8 @@ def outer(bundle: Bundle) -> Bundle:
             _bind(bundle, f"/{name}")
     for path in dict.fromkeys(("/usr", *NEEDED)):
         _bind(bundle, path)
-    bundle.mount("/tmp", "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777")
+    # Not at /tmp: the tree with the runtime may lie there.
+    bundle.mount("/scratch", "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777")
     return bundle
 
 

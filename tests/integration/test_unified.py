@@ -14,6 +14,7 @@ import pytest
 from libcgroups import detect
 
 from .conftest import YOUKI
+from .rootless import User, borrowed_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ NEEDED = {"cpu", "memory", "pids"}
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(
-        HOST.mode != "v2" or not NEEDED <= set((ROOT / "cgroup.controllers").read_text().split()),
+        HOST.mode != "v2" or not set((ROOT / "cgroup.controllers").read_text().split()) >= NEEDED,
         reason="needs a host with cgroup v2 only, with its controllers",
     ),
 ]
@@ -266,3 +267,35 @@ def test_features_and_state_tell_of_v2(box: Bundle) -> None:
 
     assert told["linux"]["cgroup"]["v2"] is True
     assert os.path.isdir(ROOT)
+
+
+@pytest.fixture
+def delegate() -> Iterator[User]:
+    """An unprivileged user in the cgroup `run` of one that is delegated to it, as systemd does for users."""
+    top = ROOT / f"test-{os.getpid()}-delegated"
+    with borrowed_user() as user:
+        user.make_spec()
+        before = set((ROOT / "cgroup.subtree_control").read_text().split())
+        (ROOT / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+        (top / "run").mkdir(parents=True)
+        for directory in (top, top / "run"):  # cgroup-v2.rst, "Model of Delegation"
+            for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control"))):
+                os.chown(path, user.uid, user.gid)
+        user.mounts.append(f"echo $$ >{top}/run/cgroup.procs")
+        yield user
+        wait_for(top / "run/cgroup.events", lambda text: "populated 0" in text)
+    (top / "run").rmdir()
+    top.rmdir()
+    for name in set((ROOT / "cgroup.subtree_control").read_text().split()) - before:
+        (ROOT / "cgroup.subtree_control").write_text(f"-{name}")
+
+
+def test_an_unprivileged_user_has_limits_in_a_delegated_cgroup(delegate: User) -> None:
+    """Beside the user's own cgroup, where controllers can be had; nothing of it is left."""
+    delegate.spec["linux"]["resources"] = {"pids": {"limit": 16}, "memory": {"limit": 64 * MIB}}
+    top = ROOT / f"test-{os.getpid()}-delegated"
+
+    done = delegate.sh("cd /sys/fs/cgroup; cat pids.max memory.max; cat /proc/self/cgroup", check=False)
+
+    assert done.stdout.split() == ["16", str(64 * MIB), "0::/"], done.stderr
+    assert [path.name for path in top.glob("*/")] == ["run"]

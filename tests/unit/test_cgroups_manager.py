@@ -236,6 +236,19 @@ def test_a_host_without_hierarchies_serves_who_asks_for_nothing() -> None:
         new("/x", container_id="x", setup=Setup("none"))
 
 
+@pytest.mark.parametrize("mode", ["v1", "hybrid", "v2"])
+def test_a_container_that_does_without_cgroups_can_be_ended(mode: str) -> None:
+    """Rootless on v2 there is none: `delete --force` thaws before it waits, and must not fail at that."""
+    state = {"version": 1, "driver": "cgroupfs", "mode": mode, "planned": False, "optional": True}
+    manager = Manager.from_state({**state, "reason": "not permitted", "cgroups": []})
+
+    manager.thaw_for_kill()
+    manager.remove()
+
+    assert not manager.frozen()
+    assert not manager.exists()
+
+
 def test_an_unknown_driver_is_refused(v1: Setup) -> None:
     """A misspelt option must not choose a default."""
     with pytest.raises(InvalidArgument):

@@ -299,7 +299,10 @@ def test_the_callers_descriptors_stay_blocking(payload: Start, caller: Call) -> 
 
 def test_a_proxy_in_another_thread_works_and_follows_the_size(payload: Start, caller: Call) -> None:
     """Python gives signals to the main thread only; elsewhere the size is looked up, and nothing fails."""
-    inner = payload("echo ready; trap 'stty size; exit' WINCH; while :; do read line; done")
+    # The first size that it hears of may be the one that the terminal begins with.
+    on_change = 'stty size; [ "$(stty size)" != "44 122" ] || exit 0'
+    script = f"trap '{on_change}' WINCH; echo ready; while :; do read line; done"
+    inner = payload(script)
 
     def work() -> None:
         thread = threading.Thread(target=terminal.proxy, args=(inner.master, inner.pidfd))

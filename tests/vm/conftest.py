@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,10 +26,10 @@ class Inside:
         self.ran: list[str] = []
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
-        for case in ElementTree.parse(report).iter("testcase"):
+        for case in ET.parse(report).iter("testcase"):
             self._add(f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}", case)
 
-    def _add(self, name: str, case: ElementTree.Element) -> None:
+    def _add(self, name: str, case: ET.Element) -> None:
         skipped = case.find("skipped")
         if skipped is not None:
             self.skipped[name] = skipped.get("message", "")
@@ -57,9 +57,8 @@ def run_inside(tmp_path: Path) -> Callable[..., Inside]:
         assert outcome.code is not None, outcome
         inside = Inside(outcome.directory / "report.xml")
         kind = "systemd" if systemd else "cgroup v2"
-        INSIDE.append(
-            f"{kind}: {len(inside.ran)} ran, {len(inside.failed)} failed, {len(inside.skipped)} skipped ({', '.join(modules)})"
-        )
+        counts = f"{len(inside.ran)} ran, {len(inside.failed)} failed, {len(inside.skipped)} skipped"
+        INSIDE.append(f"{kind}: {counts} ({', '.join(modules)})")
         assert inside.failed == {}, outcome
         assert outcome.code == 0, outcome
         assert [module for module in modules if not inside.ran_of(module)] == []

@@ -83,7 +83,7 @@ Requires=dbus.socket
 Type=notify
 ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile
 END
-env -i container=guest SYSTEMD_UNIT_PATH=/run/units SYSTEMD_LOG_TARGET=console PATH="$PATH" \
+env -i container=guest SYSTEMD_UNIT_PATH=/run/units: SYSTEMD_LOG_TARGET=console PATH="$PATH" \
     unshare --pid --fork --kill-child --mount --mount-proc /lib/systemd/systemd --system --unit=guest.target
 exit "$(cat {shared}/service-code)"
 """
@@ -225,7 +225,7 @@ def _pack(archive: Path) -> None:
         ],
         stdin=subprocess.DEVNULL,
         check=False,  # 1: a file changed while it was read
-    ).returncode
+    )
     assert archive.stat().st_size > 1 << 20
 
 

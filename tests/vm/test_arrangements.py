@@ -16,6 +16,7 @@ CGROUPS = (
     "test_cgroups_lifecycle",
     "test_cgroups_limits",
     "test_cgroups_ebpf",
+    "test_cgroups_systemd",
     "test_cgroup_mounts",
     "test_devices",
 )
