@@ -1,5 +1,8 @@
 # The targets below are the supported ones; `make` alone lists them. `PYTHON=python3.12 make build` chooses the Python.
-PYTHON ?= python3
+# The distribution's Python first, where it is new enough: it starts a millisecond faster than one built without profiling.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; \
+	done; echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 # The build must not depend on what the caller's shell says about Python.
