@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from tests.strategies import specs
 
 from libcgroups.cgroup import Cgroup
 from libcgroups.host import Hierarchy
@@ -175,6 +177,19 @@ def test_plan_survives_the_way_to_init(name: str) -> None:
     assert [(type(op), list(op.operands)) for op in arrived] == [
         (type(op), list(op.operands)) for op in plan.ops
     ]
+
+
+@given(specs(joined=False, lsm=False, rdt=False))
+def test_every_valid_spec_compiles_and_reaches_init_whole(spec: dict[str, Any]) -> None:
+    """What passes the check has a plan, and the plan survives the way to init; seccomp is refused for now."""
+    spec = copy.deepcopy(spec)
+    drop_nulls(spec)
+    (spec.get("linux") or {}).pop("seccomp", None)
+    plan = compiled(spec)
+    arrived = decode(encode(plan.ops, len(plan.descriptors)))
+
+    assert [type(op) for op in arrived] == [type(op) for op in plan.ops]
+    assert [list(op.operands) for op in arrived] == [list(op.operands) for op in plan.ops]
 
 
 def position(plan: Plan, kind: type[do.Op], last: bool = False) -> int:
