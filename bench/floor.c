@@ -38,7 +38,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MAX_HIERARCHIES 16
-#define RECURSIVE 0x8000              /* AT_RECURSIVE, whose header clashes with <fcntl.h> */
+#define RECURSIVE 0x8000 /* AT_RECURSIVE, whose header clashes with <fcntl.h> */
 #define SHARED_WITH_NOBODY (MS_REC | MS_SLAVE)
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET)
 
@@ -58,7 +58,12 @@ enum { RO = MOUNT_ATTR_RDONLY, NOSUID = MOUNT_ATTR_NOSUID, NODEV = MOUNT_ATTR_NO
 static const struct mount_row MOUNTS[] = {
 	{ "proc", "proc", "proc", false, 0, { NULL } },
 	{ "tmpfs", "tmpfs", "dev", false, NOSUID | MOUNT_ATTR_STRICTATIME, { "mode=755", "size=65536k" } },
-	{ "devpts", "devpts", "dev/pts", true, NOSUID | NOEXEC, { "newinstance", "ptmxmode=0666", "mode=0620", "gid=5" } },
+	{ "devpts",
+	  "devpts",
+	  "dev/pts",
+	  true,
+	  NOSUID | NOEXEC,
+	  { "newinstance", "ptmxmode=0666", "mode=0620", "gid=5" } },
 	{ "tmpfs", "shm", "dev/shm", true, NOSUID | NODEV | NOEXEC, { "mode=1777", "size=65536k" } },
 	{ "mqueue", "mqueue", "dev/mqueue", true, NOSUID | NODEV | NOEXEC, { NULL } },
 	{ "sysfs", "sysfs", "sys", false, RO | NOSUID | NODEV | NOEXEC, { NULL } },
@@ -72,20 +77,20 @@ static const struct {
 		{ "dev/random", 1, 8 }, { "dev/urandom", 1, 9 }, { "dev/tty", 5, 0 } };
 
 static const char *const LINKS[][2] = {
-	{ "/proc/self/fd", "dev/fd" },         { "/proc/self/fd/0", "dev/stdin" }, { "/proc/self/fd/1", "dev/stdout" },
-	{ "/proc/self/fd/2", "dev/stderr" },   { "/proc/kcore", "dev/core" },      { "pts/ptmx", "dev/ptmx" },
+	{ "/proc/self/fd", "dev/fd" },       { "/proc/self/fd/0", "dev/stdin" }, { "/proc/self/fd/1", "dev/stdout" },
+	{ "/proc/self/fd/2", "dev/stderr" }, { "/proc/kcore", "dev/core" },      { "pts/ptmx", "dev/ptmx" },
 };
 
 static const char *const DEVICE_RULES[] = {
-	"c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm",    "c 1:7 rwm",   "c 1:8 rwm",
-	"c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
+	"c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",
+	"c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
 };
 
 static const char *const READONLY[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 
 static const char *const MASKED[] = {
-	"/proc/acpi",        "/proc/asound",      "/proc/kcore",       "/proc/keys",   "/proc/latency_stats",
-	"/proc/timer_list",  "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
+	"/proc/acpi",       "/proc/asound",      "/proc/kcore",       "/proc/keys",    "/proc/latency_stats",
+	"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
 };
 
 static const int KEPT_CAPABILITIES[] = { CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE };
@@ -288,8 +293,7 @@ static void make_readonly(const char *path)
 	if (target < 0 && errno == ENOENT)
 		return;
 	must(target, path);
-	tree = must(syscall(SYS_open_tree, target, "",
-			    OPEN_TREE_CLONE | RECURSIVE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC),
+	tree = must(syscall(SYS_open_tree, target, "", OPEN_TREE_CLONE | RECURSIVE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC),
 		    path);
 	must(syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), path);
 	must(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | RECURSIVE, &readonly, sizeof(readonly)), path);
@@ -333,8 +337,7 @@ static void mask_paths(void)
 		} else {
 			tree = clone_mount(null);
 		}
-		must(syscall(SYS_move_mount, tree, "", target, "",
-			     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+		must(syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
 		     MASKED[i]);
 		if (!first)
 			close(tree);

@@ -280,9 +280,8 @@ static const struct {
 	const char *name;
 	int (*function)(char **argv);
 } commands[] = {
-	{ "swap", swap }, { "overwrite", overwrite }, { "spy", spy },	{ "open", open_each }, { "terminal", terminal },
-	{ "cwd", cwd },	  { "bomb", bomb },	      { "deaf", deaf }, { "key", key },
-	{ "status", status },
+	{ "swap", swap }, { "overwrite", overwrite }, { "spy", spy },   { "open", open_each }, { "terminal", terminal },
+	{ "cwd", cwd },   { "bomb", bomb },           { "deaf", deaf }, { "key", key },        { "status", status },
 };
 
 int main(int argc, char **argv)
