@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 
-from libcontainer.errors import Error, InvalidArgument, SetupError, Timeout
+from libcontainer.errors import Error, InvalidArgument, SetupError, Timeout, in_words
 
 # How long the other side may take to accept and to read: it waits for nothing but us.
 _DEADLINE_S = 10
@@ -116,9 +116,7 @@ _REMEDIES = {
 
 def _failed(syscall: str, path: str, error: OSError | ValueError) -> Error:
     number = error.errno if isinstance(error, OSError) else None
-    reason = (
-        str(error) if number is None else f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
-    )
+    reason = str(error) if number is None else in_words(number)
     return InvalidArgument(
         f"cannot connect to the console socket {path}: {syscall}: {reason}",
         step="connect console",
@@ -132,8 +130,7 @@ def _failed(syscall: str, path: str, error: OSError | ValueError) -> Error:
 def _not_sent(error: OSError) -> SetupError:
     number = error.errno or 0
     return SetupError(
-        "cannot send the terminal through the console socket: "
-        f"sendmsg: {os.strerror(number)} ({errno.errorcode.get(number, number)})",
+        f"cannot send the terminal through the console socket: sendmsg: {in_words(number)}",
         step="send console",
         syscall="sendmsg",
         errno=error.errno,

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def in_words(number: int) -> str:
+    """Return an errno in words with its name: `Operation not permitted (EPERM)`."""
+    import errno
+    import os
+
+    return f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+
+
 class Error(Exception):
     """The base of every error of this library.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 
-from libcontainer.errors import Error, ExecError, HookError, ProtocolError, SetupError, Unsupported
+from libcontainer.errors import Error, ExecError, HookError, ProtocolError, SetupError, Unsupported, in_words
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -236,11 +236,6 @@ SUBJECTS = {
 NEW_MOUNT_CALLS = frozenset(
     ("fsopen", "fsconfig", "fsmount", "open_tree", "move_mount", "mount_setattr", "clone")
 )
-
-
-def in_words(number: int) -> str:
-    """Return an errno in words with its name."""
-    return f"{os.strerror(number)} ({_errno.errorcode.get(number, number)})"
 
 
 def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 
-from libcontainer.errors import InvalidArgument, SetupError, Unsupported
+from libcontainer.errors import InvalidArgument, SetupError, Unsupported, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,8 +191,7 @@ def _write(path: str, text: bytes, kind: _Kind) -> None:
     except OSError as error:
         number = error.errno or 0
         raise SetupError(
-            f"cannot write the {kind.word} mapping to {path}: {syscall}: "
-            f"{os.strerror(number)} ({errno.errorcode.get(number, number)})",
+            f"cannot write the {kind.word} mapping to {path}: {syscall}: {in_words(number)}",
             step="write id mappings",
             pointer=kind.pointer,
             syscall=syscall,
@@ -295,8 +294,7 @@ def _setgroups_allowed(directory: str) -> bool:
     except OSError as error:
         number = error.errno or 0
         raise SetupError(
-            f"cannot read {directory}/setgroups: "
-            f"{os.strerror(number)} ({errno.errorcode.get(number, number)})",
+            f"cannot read {directory}/setgroups: {in_words(number)}",
             step="write id mappings",
             pointer=_GID.pointer,
             syscall="read",
@@ -327,7 +325,7 @@ def _read_ranges(path: str, names: tuple[str, ...]) -> Ranges:
         return ()
     except OSError as error:
         number = error.errno or 0
-        reason = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+        reason = f"{in_words(number)}"
         raise InvalidArgument(
             f"cannot read {path}: {reason}", syscall="open", errno=error.errno, path=path
         ) from error

@@ -7,9 +7,8 @@ not its making. On the hot path.
 from __future__ import annotations
 
 import resource
-from errno import errorcode
 
-from libcontainer.errors import SetupError
+from libcontainer.errors import SetupError, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def _value(number: int) -> int:
 def _error(pid: int, index: int, limit: dict[str, Any], error: OSError | ValueError) -> SetupError:
     pointer = f"/process/rlimits/{index}"
     number = error.errno if isinstance(error, OSError) else None
-    words = f"{error.strerror} ({errorcode.get(number or 0)})" if isinstance(error, OSError) else str(error)
+    words = str(error) if number is None else in_words(number)
     return SetupError(
         f"config.json {pointer}: cannot set {limit['type']} to {limit['soft']}:{limit['hard']}: {words}",
         step="rlimits",

@@ -18,7 +18,7 @@ import stat
 import termios
 
 from libcontainer import signals
-from libcontainer.errors import Error, InvalidArgument, SetupError
+from libcontainer.errors import Error, InvalidArgument, SetupError, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ForwardedSignals(Signals):
             code = error.errno or 0
             raise SetupError(
                 f"cannot forward {signals.name(number)} to the container: "
-                f"pidfd_send_signal: {os.strerror(code)} ({errno.errorcode.get(code, code)})",
+                f"pidfd_send_signal: {in_words(code)}",
                 step="forward signal",
                 syscall="pidfd_send_signal",
                 errno=error.errno,
@@ -491,7 +491,7 @@ def _raw(attributes: list[Any]) -> list[Any]:
 def _broken(what: str, error: OSError) -> Error:
     number = error.errno or 0
     return Error(
-        f"cannot {what}: {os.strerror(number)} ({errno.errorcode.get(number, number)})",
+        f"cannot {what}: {in_words(number)}",
         step="proxy terminal",
         errno=error.errno,
     )

@@ -23,6 +23,7 @@ from libcontainer.spec.rules import (
     Text,
     absolute,
     boolean,
+    check_types_once,
     describe,
     integer,
     is_numbers_list,
@@ -129,15 +130,7 @@ def _check_extents(extents: list[Any], here: str, problems: list[Problem]) -> No
 
 
 def _check_namespaces(listed: list[Any], here: str, problems: list[Problem]) -> None:
-    seen: dict[str, int] = {}
-    for index, item in records({"": listed}, ""):
-        name = word(item, "type")
-        if name is None:
-            continue
-        if name in seen:
-            expected = f"each type once: it is at {here}/{seen[name]} already"
-            problems.append(Problem(f"{here}/{index}/type", describe(name), expected))
-        seen.setdefault(name, index)
+    check_types_once(listed, here, "type", problems)
 
 
 def _check_device(device: dict[str, Any], here: str, problems: list[Problem]) -> None:

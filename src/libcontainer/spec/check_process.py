@@ -21,10 +21,9 @@ from libcontainer.spec.rules import (
     Text,
     absolute,
     boolean,
-    describe,
+    check_types_once,
     integer,
     is_numbers_list,
-    records,
     strings,
     text,
     word,
@@ -69,15 +68,7 @@ def _check_rlimit(limit: dict[str, Any], here: str, problems: list[Problem]) -> 
 
 
 def _check_rlimits(limits: list[Any], here: str, problems: list[Problem]) -> None:
-    seen: dict[str, int] = {}
-    for index, limit in records({"": limits}, ""):
-        name = word(limit, "type")
-        if name is None:
-            continue
-        if name in seen:
-            expected = f"each limit once: it is at {here}/{seen[name]} already"
-            problems.append(Problem(f"{here}/{index}/type", describe(name), expected))
-        seen.setdefault(name, index)
+    check_types_once(limits, here, "limit", problems)
 
 
 def _check_scheduler(scheduler: dict[str, Any], here: str, problems: list[Problem]) -> None:

@@ -269,6 +269,19 @@ def records(value: object, name: str) -> list[tuple[int, dict[str, Any]]]:
     return [(index, item) for index, item in enumerate(found) if isinstance(item, dict)]
 
 
+def check_types_once(listed: list[Any], here: str, what: str, problems: list[Problem]) -> None:
+    """Add a problem for each record of the list `here` whose `type` an earlier one has already."""
+    seen: dict[str, int] = {}
+    for index, item in records({"": listed}, ""):
+        name = word(item, "type")
+        if name is None:
+            continue
+        if name in seen:
+            expected = f"each {what} once: it is at {here}/{seen[name]} already"
+            problems.append(Problem(f"{here}/{index}/type", describe(name), expected))
+        seen.setdefault(name, index)
+
+
 def strings(value: object, name: str) -> list[str]:
     """Return the entries of the list `value[name]` that are strings."""
     found = value.get(name) if isinstance(value, dict) else None
