@@ -463,12 +463,7 @@ class Container:
             if error.errno in (errno.ESRCH, errno.EINVAL):
                 raise StateError(f"container {self.id} is not running") from None
             raise
-        found = state.start_time(pid)
-        if (
-            found is None
-            or found[1] != self._record["startTime"]
-            or self._record["bootId"] != state.boot_id()
-        ):
+        if state.process_state(self._record) is None:
             os.close(pidfd)
             raise StateError(f"container {self.id} is not running")
         self._pidfd = pidfd

@@ -23,6 +23,7 @@ import time
 
 from libcontainer import signals, strictjson
 from libcontainer.errors import HookError
+from libcontainer.sealed import sealed_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _HEARTBEAT_S = 1.0
 _UMASK = 0o022
 _SIGKILL = signals.NUMBERS["KILL"]
 _CLONE_FS = 0x00000200  # sched.h
-_MFD_NOEXEC_SEAL = 0x0008  # memfd_create(2); Linux 6.3
 
 
 class Outcome:
@@ -118,7 +118,8 @@ def execute(
     opened: list[int] = []
     start = _Start()
     try:
-        given = _owned(opened, _memory_file(stdin))
+        # A file in memory: unlike a pipe, no program can block us with it, or break it.
+        given = _owned(opened, sealed_bytes("state", stdin))
         stdout, stdout_end = _pipe(opened)
         stderr, stderr_end = _pipe(opened)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -378,20 +379,6 @@ def _unshare_fs() -> Callable[[], None]:
             raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
 
     return call
-
-
-def _memory_file(content: bytes) -> int:
-    """A file in memory holding `content`: unlike a pipe, no program can block us with it, or break it."""
-    try:
-        fd = os.memfd_create("state", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a kernel before 6.3 does not know the flag
-            raise
-        fd = os.memfd_create("state", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-        file.seek(0)
-    return fd
 
 
 def _pipe(opened: list[int]) -> tuple[int, int]:

@@ -46,9 +46,10 @@ def program(opened: list[int]) -> int:
 
 
 def sealed_bytes(name: str, data: bytes) -> int:
-    """Return a descriptor of a sealed memfd holding `data`; the caller closes it."""
+    """Return a descriptor of a sealed memfd holding `data`, at its beginning; the caller closes it."""
     fd = _memory_file(name, _MFD_NOEXEC_SEAL)
     write_all(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
 

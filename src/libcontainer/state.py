@@ -442,13 +442,19 @@ def boot_id() -> str:
         os.close(fd)
 
 
-def is_alive(record: dict[str, Any]) -> bool:
-    """Tell whether the process of a state record still runs.
+def process_state(record: dict[str, Any]) -> str | None:
+    """Return the state letter of a record's process; None when there is none any more, or another of its number.
 
-    The same number, start time and boot, and no zombie.
+    The same number, start time and boot make it the same process.
     """
     pid = record.get("pid")
     if not pid or record.get("bootId") != boot_id():
-        return False
+        return None
     found = start_time(pid)
-    return found is not None and found[0] not in "ZX" and found[1] == record.get("startTime")
+    return None if found is None or found[1] != record.get("startTime") else found[0]
+
+
+def is_alive(record: dict[str, Any]) -> bool:
+    """Tell whether the process of a record still runs: it is there, and no zombie."""
+    letter = process_state(record)
+    return letter is not None and letter not in "ZX"

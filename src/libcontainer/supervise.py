@@ -297,7 +297,6 @@ class Creation:
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "steps": len(self.plan.ops),
             "hasProcess": bool(self.spec.get("process")),
-            "terminal": bool((self.spec.get("process") or {}).get("terminal")),
         }
 
     # Failure

@@ -28,6 +28,7 @@ from libcontainer.strictjson import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from pathlib import Path
 
     from .conftest import Bundle
 
@@ -176,23 +177,33 @@ def test_several_tasks_may_wait_for_one_container(bundle: Bundle) -> None:
     run(work())
 
 
-def test_the_loop_goes_on_while_a_hook_takes_its_time(bundle: Bundle) -> None:
-    """The hook ends only when the loop, turning all the while, opens its fifo."""
+def add_waiting_hook(bundle: Bundle) -> Path:
+    """Give the container a hook that ends when the returned fifo has been opened for writing and closed."""
     fifo = bundle.path / "fifo"
     os.mkfifo(fifo)
     bundle.spec["hooks"] = {
         "createRuntime": [{"path": "/bin/cat", "args": ["cat", str(fifo)], "timeout": 60}]
     }
+    return fifo
+
+
+async def open_when_read(fifo: Path) -> int:
+    """Open the fifo for writing as soon as the hook reads it, and let the loop turn until then."""
+    while True:
+        await asyncio.sleep(0)
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # ENXIO: the hook does not read yet
+        except OSError:
+            continue
+
+
+def test_the_loop_goes_on_while_a_hook_takes_its_time(bundle: Bundle) -> None:
+    """The hook ends only when the loop, turning all the while, opens its fifo."""
+    fifo = add_waiting_hook(bundle)
 
     async def work() -> None:
         building = asyncio.create_task(builder(bundle, "true").build())
-        writer = -1
-        while writer < 0:
-            await asyncio.sleep(0)
-            try:
-                writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # ENXIO: the hook does not read yet
-            except OSError:
-                continue
+        writer = await open_when_read(fifo)
         assert not building.done()
         os.close(writer)
         async with await building as container:
@@ -203,21 +214,11 @@ def test_the_loop_goes_on_while_a_hook_takes_its_time(bundle: Bundle) -> None:
 
 def test_a_cancelled_create_leaves_nothing(bundle: Bundle) -> None:
     """It is waited for, and what came of it is removed before the cancellation goes on."""
-    fifo = bundle.path / "fifo"
-    os.mkfifo(fifo)
-    bundle.spec["hooks"] = {
-        "createRuntime": [{"path": "/bin/cat", "args": ["cat", str(fifo)], "timeout": 60}]
-    }
+    fifo = add_waiting_hook(bundle)
 
     async def work() -> None:
         building = asyncio.create_task(builder(bundle, "true").build())
-        writer = -1
-        while writer < 0:
-            await asyncio.sleep(0)
-            try:
-                writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                continue
+        writer = await open_when_read(fifo)
         building.cancel()
         await asyncio.sleep(0)
         building.cancel()  # an impatient caller changes nothing

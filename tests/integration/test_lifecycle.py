@@ -98,3 +98,11 @@ def test_start_of_a_frozen_container_says_that_it_is_paused(bundle: Bundle) -> N
                 container.start()
         finally:
             manager.thaw()
+
+
+def test_another_bundle_can_be_chosen_before_the_build(bundle: Bundle) -> None:
+    """with_bundle replaces what as_init was given."""
+    bundle.save()
+    builder = bundle.builder().as_init("/no/such/bundle").with_bundle(bundle.path)
+    with builder.build() as container:
+        assert container.bundle == str(bundle.path)

@@ -238,11 +238,6 @@ def is_path(value: str) -> bool:
     return 0 < len(value) <= LONGEST_PATH
 
 
-def is_filled_line(value: str) -> bool:
-    """Whether `value` is one line and not empty."""
-    return value != "" and "\n" not in value
-
-
 LINE = Text("a string without newline and NUL", is_line)
 PATH = Text(f"a path of 1 to {LONGEST_PATH} bytes", is_path)
 FILLED = Text("a string that is not empty", bool)
