@@ -16,7 +16,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer.builder import DEVNULL, PIPE, ContainerBuilder, InitContainerBuilder
-    from libcontainer.container import Container, ExitStatus
+    from libcontainer.container import Container
     from libcontainer.errors import (
         AlreadyExists,
         CgroupError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Timeout,
         Unsupported,
     )
+    from libcontainer.exit_status import ExitStatus
     from libcontainer.version import VERSION as __version__
 
 _HOMES = {
@@ -41,7 +42,7 @@ _HOMES = {
     "InitContainerBuilder": "builder",
     "PIPE": "builder",
     "Container": "container",
-    "ExitStatus": "container",
+    "ExitStatus": "exit_status",
 }
 
 __all__ = [

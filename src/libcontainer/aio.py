@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from libcontainer import builder as _builder
 from libcontainer import container as _container
-from libcontainer.container import ExitStatus
 from libcontainer.errors import StateError, Timeout
+from libcontainer.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,59 +11,20 @@ import os
 import time
 
 from libcontainer import state
-from libcontainer.errors import Error, NotFound, SetupError, StateError, Timeout
+from libcontainer.errors import Error, NotFound, StateError
 from libcontainer.state import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Sequence
     from typing import IO, Any, Self
 
     from libcgroups.manager import Manager
+    from libcontainer.exit_status import ExitStatus
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
 SIGKILL = _signal.SIGKILL
-KILL_TIMEOUT_S = 10.0
-ANSWER_S = 1.0  # after that a start looks whether init is frozen; a startContainer hook may take longer, too
-_PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _PIDFD_INFO_SIZE = 0xC040FF0B, 1 << 3, 64
-
-
-class ExitStatus:
-    """How the container's first process ended.
-
-    `code` is its exit status, or None when a signal ended it, which is then in `signal`. Both are None when
-    nobody can tell: the process was not ours to wait for and the kernel (before 6.15) does not keep its
-    status. `returncode` is what a shell would show: the code, or 128 plus the signal; None when unknown.
-    """
-
-    __slots__ = ("code", "signal")
-
-    def __init__(self, code: int | None, signal: int | None) -> None:
-        self.code = code
-        self.signal = signal
-
-    @classmethod
-    def from_wait(cls, status: int) -> ExitStatus:
-        """Decode a wait status (waitpid(2))."""
-        if os.WIFSIGNALED(status):
-            return cls(None, os.WTERMSIG(status))
-        return cls(os.WEXITSTATUS(status), None)
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit status as a shell would show it."""
-        return self.code if self.signal is None else 128 + self.signal
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ExitStatus) and (self.code, self.signal) == (other.code, other.signal)
-
-    def __hash__(self) -> int:
-        return hash((self.code, self.signal))
-
-    def __repr__(self) -> str:
-        return f"ExitStatus(code={self.code}, signal={self.signal})"
 
 
 class Container:
@@ -230,11 +191,13 @@ class Container:
 
         Raises StateError, ExecError, HookError, SetupError.
         """
+        from libcontainer import release
+
         with self._locked() as directory:
-            self._release(directory)
+            release.release(self, directory)
             directory.remove_file("start.sock")
         if self._record["hooks"].get("poststart"):
-            self._run_poststart()
+            release.run_poststart(self)
 
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container.
@@ -288,17 +251,12 @@ class Container:
             if force:
                 return
             raise
+        from libcontainer import deletion
+
         with directory:
             directory.lock()
             self._reread(directory)
-            self._require_deletable(force)
-            self._end()
-            self._remove_cgroup()
-            hooks = (self._record.get("hooks") or {}).get("poststop")
-            last = dict(self.state(), status="stopped") if hooks else {}
-            directory.remove()
-        if hooks:
-            self._run_poststop(hooks, last)
+            deletion.delete(self, directory, force=force)
 
     def run(self) -> ExitStatus:
         """Start the container, serve it in the foreground until it ends, and return how it ended.
@@ -329,96 +287,6 @@ class Container:
         """Take the record as it is now that nobody else changes it."""
         record = directory.read_record("state.json")
         self._record = _record_of_intent(directory) if record is None else record
-
-    def _not_created(self) -> StateError:
-        """Return the error for a container that is not in the state in which it can be started."""
-        status = self.status
-        reasons = {
-            "running": "cannot start an already running container",
-            "paused": "cannot start an already running container",
-            "stopped": "cannot start a container that has stopped",
-            "creating": "cannot start a container that was never completely created",
-        }
-        return StateError(
-            f"{reasons.get(status, 'cannot start the container')}: {self.id}", remedy=f"youki state {self.id}"
-        )
-
-    def _release(self, directory: Directory) -> None:
-        """Tell init to go on and wait until the payload is executed."""
-        from libcontainer import channel
-
-        # Whether init waits for us is asked by asking it to go on.
-        recorded = "startTime" in self._record
-        connection = channel.connect(directory.address("start.sock")) if recorded else None
-        if connection is None:
-            raise self._not_created()
-        started = False
-        try:
-            if not self._record["hasProcess"]:
-                raise StateError(
-                    f"cannot start {self.id}: its configuration has no process", pointer="/process"
-                )
-            connection.send(channel.START)
-            if not connection.answers_within(ANSWER_S) and self._cgroup_is_frozen():
-                raise StateError(
-                    f"{self.id} is paused: it starts when it is resumed", remedy=f"resume {self.id}"
-                )
-            while (report := connection.receive()) is not None:
-                if report.kind == channel.FAILED:
-                    error = self._failure(report)
-                    self._end()  # init ends by itself; when we return, it has
-                    raise error
-                started = report.kind == channel.STARTED
-        finally:
-            connection.close()
-        if not started:
-            raise SetupError(f"init of {self.id} ended before it could execute the payload", step="start")
-
-    def _failure(self, report: Any) -> Error:
-        """Return the error for a step that failed after `start`; the plan is compiled again to name it."""
-        from libcontainer.failure import setup_error
-        from libcontainer.host import Host
-        from libcontainer.plan.compile import tail_of_plan
-        from libcontainer.plan.context import Options, Plan
-
-        spec = self.spec()
-        ops = tail_of_plan(spec, Host(), Options(container_id=self.id, bundle=self.bundle))
-        report.step -= self._record["steps"] - len(ops)
-        return setup_error(report, Plan(ops, []), spec)
-
-    def _run_poststart(self) -> None:
-        from libcontainer.errors import HookError
-        from libcontainer.hooks import run
-
-        try:
-            run(
-                self._record["hooks"]["poststart"],
-                "poststart",
-                self._hook_state("running"),
-                cwd=self.bundle,
-                pointer="/hooks/poststart",
-            )
-        except HookError:
-            # runtime.md "Lifecycle" 9: a failed poststart hook is an error, and the container is stopped.
-            try:
-                self.kill(SIGKILL)
-            except StateError:
-                pass  # it has ended by itself
-            self._end()
-            raise
-
-    def _run_poststop(self, hooks: Sequence[dict[str, Any]], last: dict[str, Any]) -> None:
-        from libcontainer.hooks import run
-
-        failures = run(
-            hooks,
-            "poststop",
-            self._hook_state("stopped", last),
-            cwd=self.bundle,
-            pointer="/hooks/poststop",
-            keep_going=True,
-        )
-        self.warnings += tuple([str(failure) for failure in failures])
 
     def _hook_state(self, status: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
         found = known or self.state()
@@ -490,6 +358,8 @@ class Container:
             raise cgroup_error(error) from error
 
     def _wait(self, timeout: float | None) -> ExitStatus:
+        from libcontainer.exit_status import ExitStatus, await_exit, exit_status
+
         try:
             pidfd = self._open_pidfd()
         except StateError:
@@ -499,112 +369,12 @@ class Container:
         await_exit(pidfd, timeout, self.id)
         return exit_status(pidfd)
 
-    def _require_deletable(self, force: bool) -> None:
-        status = self.status
-        if force or status in ("stopped", "created"):
-            return
-        if status == "creating":
-            raise StateError(
-                f"cannot delete container {self.id}: its create was interrupted",
-                remedy=f"youki delete --force {self.id}",
-            )
-        raise StateError(
-            f"cannot delete container {self.id} that is not stopped: {status}",
-            remedy=f"stop it first, or youki delete --force {self.id}",
-        )
-
-    def _end(self) -> None:
-        """Kill what still runs and wait until it is gone.
-
-        A process of ours is reaped, its status kept for `wait`.
-        """
-        if "startTime" not in self._record:
-            return
-        try:
-            pidfd = self._open_pidfd()
-        except StateError:
-            return
-        try:
-            _signal.pidfd_send_signal(pidfd, SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended and was waited for
-        else:
-            self._manager().thaw_for_kill()
-            await_exit(pidfd, KILL_TIMEOUT_S, self.id)
-        if self._exit is None:
-            self._exit = exit_status(pidfd)
-
-    def _remove_cgroup(self) -> None:
-        if not self._record.get("cgroup"):
-            return
-        from libcgroups.errors import Error as CgroupFailure
-
-        try:
-            manager = self._manager()
-            # Who is not in it cannot fork in it, so that an empty one stays empty.
-            if manager.populated():
-                manager.kill_all()
-            manager.remove()
-        except CgroupFailure as error:
-            from libcontainer.supervise import cgroup_error
-
-            raise cgroup_error(error) from error
-
 
 def _record_of_intent(directory: Directory) -> dict[str, Any]:
     """Return what is known of a container that is being created, or whose create was interrupted."""
     intent = directory.read_record("intent.json") or {}
     # Between our first look and this one the creation may have been finished.
     return directory.read_record("state.json") or {"cgroup": intent.get("cgroup")}
-
-
-def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
-    """Wait until the process has ended. Raises Timeout."""
-    from select import POLLIN
-    from select import poll as make_poll
-
-    deadline = None if timeout is None else time.monotonic() + timeout
-    poll = make_poll()
-    poll.register(pidfd, POLLIN)
-    while True:
-        left = None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))
-        if poll.poll(left):
-            return
-        if left is not None and time.monotonic() >= (deadline or 0):
-            raise Timeout(f"container {container_id} did not end within {timeout:g} s", step="wait")
-
-
-def exit_status(pidfd: int) -> ExitStatus:
-    """Return how the ended process ended.
-
-    By waiting for our child, or else from the kernel's memory of it (ioctl_pidfd PIDFD_GET_INFO).
-    """
-    try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    except ChildProcessError:
-        return _exit_of_stranger(pidfd)
-    if result is None:
-        return ExitStatus(None, None)
-    if result.si_code == os.CLD_EXITED:
-        return ExitStatus(result.si_status, None)
-    return ExitStatus(None, result.si_status)
-
-
-def _exit_of_stranger(pidfd: int) -> ExitStatus:
-    import fcntl
-    from struct import pack_into, unpack_from
-
-    info = bytearray(_PIDFD_INFO_SIZE)
-    pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
-    except OSError:
-        return ExitStatus(None, None)
-    (mask,) = unpack_from("=Q", info, 0)
-    if not mask & _PIDFD_INFO_EXIT:
-        return ExitStatus(None, None)
-    (status,) = unpack_from("=i", info, 60)
-    return ExitStatus.from_wait(status)
 
 
 def rfc3339(nanoseconds: int) -> str:

@@ -14,7 +14,8 @@ from libcontainer.terminal import ForwardedSignals, proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer.container import Container, ExitStatus
+    from libcontainer.container import Container
+    from libcontainer.exit_status import ExitStatus
 
 
 def serve(container: Container) -> ExitStatus:
