@@ -1,7 +1,7 @@
 """What the host offers: which cgroup hierarchies are mounted where, and in which cgroups the caller is.
 
 Authority: cgroups(7), proc(5) on /proc/self/mountinfo and /proc/self/cgroup, cgroup-v2.rst ("Mounting").
-On the hot path: two small reads, no state kept. The caller may keep the answer.
+On the hot path: two small reads; a mount table is parsed again only when it has changed.
 """
 
 from __future__ import annotations
@@ -105,15 +105,22 @@ class Setup:
         return f"Setup({self.mode!r}, {self.hierarchies!r}, {self.unified_hierarchy!r})"
 
 
+_last: tuple[str, str, Setup] | None = None  # mount table, root, and what they say
+
+
 def detect(root: str = DEFAULT_ROOT) -> Setup:
     """Tell which hierarchies are mounted at and below `root`; "none" when no cgroup filesystem is there.
 
     Raises CgroupError when /proc cannot be read.
     """
+    global _last
     table = _read("/proc/self/mountinfo")
     root = root.rstrip("/") or "/"
+    if _last is not None and _last[:2] == (table, root):
+        return _last[2]
     setup = parse_mountinfo(table, root)
     if setup.mode != "none":
+        _last = table, root, setup
         return setup
     real = os.path.realpath(root)  # mountinfo knows real paths only
     return setup if real == root else parse_mountinfo(table, real)

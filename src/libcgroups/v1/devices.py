@@ -10,9 +10,10 @@ What the kernel would silently do differently is refused.
 
 from __future__ import annotations
 
+import os
+
 from libcgroups import resources as fields_of
-from libcgroups.controllers import write_all
-from libcgroups.errors import Unsupported
+from libcgroups.errors import Unsupported, from_os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,14 +153,31 @@ def parse_list(text: str) -> Access | None:
     return Access(allowed=False, exceptions=exceptions)
 
 
-def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str, str]) -> None:
+def write(cgroup: Cgroup, settings: list[tuple[str, str]], _pointers: Mapping[str, str]) -> None:
     """Bring the cgroup to what `settings` stands for, with the least change. Raises CgroupError."""
     if settings[0] == ("devices.deny", ALL):
         exceptions = parse_list("\n".join(value for _, value in settings[1:]))
         current = parse_list(cgroup.read("devices.list"))
         if current is not None and exceptions is not None:
             settings = transition(current, exceptions)
-    write_all(cgroup, settings, pointers)
+    _write(cgroup, settings)
+
+
+def _write(cgroup: Cgroup, settings: list[tuple[str, str]]) -> None:
+    """Write each line in one write(2), as the kernel wants it; each file is opened once for all its lines."""
+    opened: dict[str, int] = {}
+    try:
+        for file, line in settings:
+            path = f"{cgroup.directory}/{file}"
+            try:
+                if file not in opened:
+                    opened[file] = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+                os.write(opened[file], line.encode())
+            except OSError as error:
+                raise from_os(error, "write", path, line, POINTERS[file]) from error
+    finally:
+        for fd in opened.values():
+            os.close(fd)
 
 
 def _number(rule: dict[str, Any], field: str, pointer: str) -> int:

@@ -32,33 +32,9 @@ if TYPE_CHECKING:
 MAGIC = int.from_bytes(b"OCIPLAN1", "little")
 HEADER_WORDS = 4
 MAX_SIZE = 16 << 20
-MASK = (1 << 64) - 1
-
-
-class _Writer:
-    """Collects words, tables and strings of one plan."""
-
-    def __init__(self, table_offset: int, string_offset: int) -> None:
-        self.words: list[int] = []
-        self.tables: list[int] = []
-        self.strings: list[bytes] = []
-        self.table_offset = table_offset
-        self.string_offset = string_offset
-
-    def text(self, value: bytes) -> int:
-        """Add a string and return its word."""
-        length = len(value)
-        word = self.string_offset | length << 32
-        self.strings.append(value)
-        self.string_offset += length + 1
-        return word
-
-    def texts(self, values: Sequence[bytes]) -> int:
-        """Add a list of strings and return its word."""
-        word = self.table_offset | len(values) << 32
-        self.tables += [self.text(value) for value in values]
-        self.table_offset += 8 * len(values)
-        return word
+LEAST, MASK = -(1 << 63), (1 << 64) - 1
+_INTEGERS = (int, bool)
+_SINGLE = (int, bool, bytes)
 
 
 def encode(ops: Sequence[operations.Op], descriptors: int) -> bytes:
@@ -66,50 +42,51 @@ def encode(ops: Sequence[operations.Op], descriptors: int) -> bytes:
 
     Raises ValueError for a NUL in a Text operand, an integer beyond 64 bits, or a plan of more than 16 MiB.
     """
-    record_words = sum([1 + len(op.KINDS) for op in ops])
-    table_words = sum(
-        [
-            len(value)
-            for op in ops
-            for value, kind in zip(op.operands, op.KINDS, strict=True)
-            if kind == "Texts"
-        ]
-    )
+    record_words = sum([1 + len(op.operands) for op in ops])
+    table_words = sum([len(value) for op in ops for value in op.operands if value.__class__ not in _SINGLE])
     table_offset = 8 * (HEADER_WORDS + record_words)
-    writer = _Writer(table_offset, table_offset + 8 * table_words)
-    words = writer.words
+    string_offset = table_offset + 8 * table_words
+    words: list[int] = []
+    tables: list[int] = []
+    strings: list[bytes] = []
+    # One loop without calls: a plan has some three hundred operands, and a call for each would double the cost.
     for op in ops:
-        words.append(op.CODE | len(op.KINDS) << 16)
-        for value, kind in zip(op.operands, op.KINDS, strict=True):
-            if kind == "Text" or kind == "Blob":
-                words.append(writer.text(_checked(op, value, kind)))
-            elif kind == "Texts":
-                words.append(writer.texts([_checked(op, item, "Text") for item in value]))
-            else:
-                words.append(_integer(op, value))
-    if writer.string_offset > MAX_SIZE:
-        raise ValueError(f"the plan takes {writer.string_offset} bytes, more than {MAX_SIZE}")
+        words.append(op.HEAD)
+        for value in op.operands:
+            if value.__class__ in _INTEGERS:
+                if not LEAST <= value <= MASK:
+                    raise ValueError(f"{_place(op)}: {value} does not fit 64 bits")
+                words.append(value & MASK)
+                continue
+            cells, texts = words, (value,)
+            if value.__class__ is not bytes:
+                words.append(table_offset | len(value) << 32)
+                table_offset += 8 * len(value)
+                cells, texts = tables, value
+            for text in texts:
+                if b"\0" in text:
+                    _refuse_nul(op)
+                cells.append(string_offset | len(text) << 32)
+                strings.append(text)
+                string_offset += len(text) + 1
+    if string_offset > MAX_SIZE:
+        raise ValueError(f"the plan takes {string_offset} bytes, more than {MAX_SIZE}")
     total_words = HEADER_WORDS + record_words + table_words
-    head = (
-        MAGIC,
-        BUILD_ID,
-        len(ops) | descriptors << 32,
-        total_words | writer.string_offset << 32,
-    )
-    body = pack(f"<{total_words}Q", *head, *words, *writer.tables)
-    return body + b"\0".join(writer.strings) + b"\0" if writer.strings else body
+    counts, sizes = len(ops) | descriptors << 32, total_words | string_offset << 32
+    body = pack(f"<{total_words}Q", MAGIC, BUILD_ID, counts, sizes, *words, *tables)
+    return body + b"\0".join(strings) + b"\0" if strings else body
 
 
-def _checked(op: operations.Op, value: bytes, kind: str) -> bytes:
-    if kind == "Text" and b"\0" in value:
-        raise ValueError(f"{type(op).__name__} at {op.pointer or '/'}: {value!r} has a NUL byte")
-    return value
+def _refuse_nul(op: operations.Op) -> None:
+    """Raise ValueError if a NUL is in an operand of `op` that is a C string on the other side."""
+    for value, kind in zip(op.operands, op.KINDS, strict=True):
+        for text in value if kind == "Texts" else (value,) if kind == "Text" else ():
+            if b"\0" in text:
+                raise ValueError(f"{_place(op)}: {text!r} has a NUL byte")
 
 
-def _integer(op: operations.Op, value: int) -> int:
-    if not -(1 << 63) <= value <= MASK:
-        raise ValueError(f"{type(op).__name__} at {op.pointer or '/'}: {value} does not fit 64 bits")
-    return value & MASK
+def _place(op: operations.Op) -> str:
+    return f"{type(op).__name__} at {op.pointer or '/'}"
 
 
 def decode(data: bytes) -> list[operations.Op]:

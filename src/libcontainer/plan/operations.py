@@ -46,6 +46,7 @@ class _Record:
 
     if TYPE_CHECKING:
         CODE: ClassVar[int]
+        HEAD: ClassVar[int]  # first word of the wire form
         FIELDS: ClassVar[tuple[str, ...]]
         KINDS: ClassVar[tuple[str, ...]]
         DEFAULTS: ClassVar[dict[str, Any]]
@@ -60,6 +61,7 @@ class _Record:
             return
         fields = cls.__dict__.get("__annotations__", {})
         cls.CODE, cls.FIELDS, cls.KINDS = code, tuple(fields), tuple(fields.values())
+        cls.HEAD = code | len(fields) << 16
         cls.NAMES = frozenset(fields)
         cls.DEFAULTS = {name: cls.__dict__[name] for name in fields if name in cls.__dict__}
         for name in cls.DEFAULTS:
@@ -69,11 +71,16 @@ class _Record:
     if not TYPE_CHECKING:
 
         def __init__(self, *, pointer, **operands):
-            values = {**self.DEFAULTS, **operands} if self.DEFAULTS else operands
+            if tuple(operands) != self.FIELDS:
+                operands = self._in_order(operands)
+            _set_pointer(self, pointer)
+            _set_operands(self, tuple(operands.values()))
+
+        def _in_order(self, operands):
+            values = {**self.DEFAULTS, **operands}
             if values.keys() != self.NAMES:
                 raise TypeError(f"{type(self).__name__} takes {self.FIELDS}, not {tuple(operands)}")
-            object.__setattr__(self, "pointer", pointer)
-            object.__setattr__(self, "operands", tuple([values[name] for name in self.FIELDS]))
+            return {name: values[name] for name in self.FIELDS}
 
         def __getattr__(self, name):
             try:
@@ -97,6 +104,11 @@ class _Record:
 
     def __hash__(self) -> int:
         return hash((self.CODE, self.pointer))
+
+
+if not TYPE_CHECKING:
+    # The slots themselves: the record's own __setattr__ refuses.
+    _set_pointer, _set_operands = _Record.pointer.__set__, _Record.operands.__set__
 
 
 class Op(_Record):
