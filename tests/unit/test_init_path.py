@@ -341,7 +341,7 @@ def test_real_lookups_follow_and_leave_nothing(resolver: str, tmp_path: Path) ->
     assert dict(zip(REAL_CASES, results, strict=True)) == REAL_CASES
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TREES, st.lists(st.tuples(st.sampled_from(["p", "pd", "pn", "pdn"]), PATHS), min_size=1, max_size=8))
 def test_both_resolvers_agree_with_a_model_of_any_tree(tree: Tree, lookups: list[tuple[str, str]]) -> None:
     """No combination of links and dots makes the walk in user space differ from the kernel or the model."""
@@ -352,7 +352,7 @@ def test_both_resolvers_agree_with_a_model_of_any_tree(tree: Tree, lookups: list
     assert results == wanted + wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES, st.lists(PATHS, min_size=1, max_size=8))
 def test_real_lookups_accept_no_symlink_in_any_tree(tree: Tree, paths: list[str]) -> None:
     """Writes to procfs and the mount of proc are never redirected: CVE-2019-19921, CVE-2025-52881."""
@@ -457,7 +457,7 @@ def test_a_lookup_that_is_always_disturbed_ends(tmp_path: Path) -> None:
 # ---- making things -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     TREES,
     st.lists(st.tuples(st.sampled_from(["directory", "file", "real"]), PATHS), min_size=1, max_size=5),

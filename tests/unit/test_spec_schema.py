@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError
@@ -84,7 +84,6 @@ def test_the_default_configurations_are_valid_by_the_schema() -> None:
         assert list(validator().iter_errors(spec)) == []
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(specs(joined=True, lsm=True, rdt=True))
 def test_generated_configurations_are_valid_by_the_schema(spec: dict[str, Any]) -> None:
     """Property tests that start from them test real configurations."""
@@ -101,7 +100,7 @@ def places(value: Any, pointer: str = "") -> list[str]:
     return found
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(specs(joined=True, lsm=True, rdt=True), st.data())
 def test_what_the_schema_refuses_is_refused_here_except_for_the_listed_reasons(
     spec: dict[str, Any], data: st.DataObject
