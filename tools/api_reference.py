@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "api.md"
 sys.path.insert(0, str(ROOT / "src"))
 
+from libcgroups.stats import Record  # noqa: E402
+
 PUBLIC = {
     "libcontainer": [
         "ContainerBuilder",
@@ -43,6 +45,19 @@ PUBLIC = {
     "libcontainer.features": ["features"],
     "libcgroups.host": ["detect", "Setup", "Hierarchy"],
     "libcgroups.manager": ["new", "Manager"],
+    "libcgroups.stats": [
+        *(
+            "Stats",
+            "CpuStats",
+            "CpusetStats",
+            "MemoryStats",
+            "IoStats",
+            "IoEntry",
+            "HugetlbStats",
+            "RdmaStats",
+        ),
+        *("Usage", "Count", "Pressure", "Stall"),
+    ],
 }
 
 
@@ -66,6 +81,8 @@ def page() -> str:
 
 def entry(value: object, name: str) -> list[str]:
     """Return the lines of one class or function."""
+    if inspect.isclass(value) and issubclass(value, Record):
+        return [f"### {name}", "", *documentation(value), "", *fields(value), ""]
     lines = [f"### {name}{signature(value)}", "", *documentation(value), ""]
     if not inspect.isclass(value):
         return lines
@@ -73,6 +90,15 @@ def entry(value: object, name: str) -> list[str]:
         kind = "" if isinstance(found, property) else signature(getattr(value, member))
         lines += [f"#### {name}.{member}{kind}", "", *documentation(found), ""]
     return lines
+
+
+def fields(value: type[Record]) -> list[str]:
+    """Return a list of what a record holds."""
+    types = {name: kind for cls in value.__mro__ for name, kind in inspect.get_annotations(cls).items()}
+    properties = [name for name, member in vars(value).items() if isinstance(member, property)]
+    return [f"* `{name}: {types[name]}`" for name in value.FIELDS] + [
+        f"* `{name}`: {' '.join(documentation(getattr(value, name)))}" for name in properties
+    ]
 
 
 def own_members(value: type) -> list[tuple[str, object]]:

@@ -1,8 +1,9 @@
 """From resources to writes: which module limits which resource, and how a list of settings is written.
 
 Each controller is one module of one shape: NAME (the kernel's), POINTERS (file → where in the resources it
-comes from) and the pure function `settings(resources) → [(file, value)]`. A module is imported only when its
-resource is asked for.
+comes from), the pure function `settings(resources) → [(file, value)]`, and `stats(cgroup) → Stats`, which says
+what it measures and leaves the rest unsaid. A controller that cannot be limited or measures nothing lacks that
+half. A module is imported only when its resource is asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
     class Controller(Protocol):
         """The shape of a controller's module."""
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         POINTERS: Mapping[str, str]
 
         settings: Callable[[Resources], list[tuple[str, str]]]
+        stats: Callable[[Cgroup], Stats]
 
 
 class Change:
@@ -71,14 +74,15 @@ def wanted(resources: Resources | None, table: Mapping[str, tuple[str, ...]], pa
     found = []
     for key in requested(resources):
         for name in table[key]:
-            controller = _load(package, name)
+            controller = load(package, name)
             settings = controller.settings(resources)
             if settings:
                 found.append(Change(key, controller, settings))
     return found
 
 
-def _load(package: str, name: str) -> Controller:
+def load(package: str, name: str) -> Controller:
+    """Return the controller's module."""
     # Not importlib.import_module: importing importlib costs more than the controller.
     module: Any = __import__(f"{package}.{name}", fromlist=("settings",))
     controller: Controller = module

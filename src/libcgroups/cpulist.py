@@ -11,6 +11,7 @@ from libcgroups.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
 
 POINTERS = {"cpuset.cpus": "/cpu/cpus", "cpuset.mems": "/cpu/mems"}
@@ -48,6 +49,22 @@ def check(value: str, pointer: str) -> str:
             remedy=None,
         )
     return value.strip()
+
+
+def read(cgroup: Cgroup, file: str) -> tuple[int, ...] | None:
+    """Return the numbers of the list in `file`, None where there is no such file. Raises CgroupError."""
+    from libcgroups import formats
+
+    return formats.parsed(cgroup, file, numbers)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of a list as the kernel writes it; raises ValueError."""
+    found: list[int] = []
+    for part in text.strip().split(",") if text.strip() else ():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
 
 
 def _is_range(part: str) -> bool:

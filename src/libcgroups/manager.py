@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from libcgroups.host import Mode, Setup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
     Driver = Literal["cgroupfs", "systemd"]
 
@@ -252,6 +253,26 @@ class Manager(ABC):
 
         False when there is no freezer.
         """
+
+    def stats(self) -> Stats:
+        """Return what the cgroup, with those below it, uses now; see `libcgroups.stats`.
+
+        A value that this host does not offer is None. Raises CgroupError, with ENOENT when the cgroup does not
+        exist.
+        """
+        if not self.exists():
+            directory = self.primary.directory if self.primary else None
+            raise CgroupError(
+                f"there is no cgroup {directory} to measure" if directory else f"no cgroup ({self.reason})",
+                path=directory,
+                errno=errno.ENOENT,
+                remedy="create it first; what it has used is lost once it is removed",
+            )
+        return self._measure()
+
+    @abstractmethod
+    def _measure(self) -> Stats:
+        """Ask every controller."""
 
     def kill_all(self, signal: int = SIGKILL, *, timeout_s: float = 10.0) -> None:
         """Send `signal` to every process of the cgroup and of those below it, however fast they fork.

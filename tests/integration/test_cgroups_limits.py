@@ -16,6 +16,8 @@ import pytest
 
 from libcgroups import CgroupError, Hierarchy, Manager, NotPermitted, Setup, Unsupported, detect, new
 
+from .groups import made, needs, needs_v1, offered, run_inside
+
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes cgroups"),
@@ -33,54 +35,16 @@ sys.stdin.read()
 """
 
 
-def offered(unified: Hierarchy | None) -> list[str]:
-    """The controllers of the unified hierarchy."""
-    return Path(unified.mount_point, "cgroup.controllers").read_text().split() if unified else []
-
-
-def needs(controller: str) -> pytest.MarkDecorator:
-    """Skip where the manager cannot limit this resource, neither on v1 nor on v2."""
-    setup = detect()
-    found = {name for hierarchy in setup.hierarchies for name in hierarchy.controllers}
-    if setup.mode == "v2":
-        found = {"devices", *offered(setup.unified_hierarchy)}
-    return pytest.mark.skipif(controller not in found, reason=f"this host has no {controller} controller")
-
-
-def needs_v1(controller: str) -> pytest.MarkDecorator:
-    """Skip where a v1 controller, whose files the test reads, is not mounted."""
-    mounted = any(controller in hierarchy.controllers for hierarchy in detect().hierarchies)
-    return pytest.mark.skipif(not mounted, reason=f"the {controller} controller is not mounted as cgroup v1")
-
-
 @pytest.fixture
 def manager() -> Iterator[Manager]:
     """A created cgroup on the host's hierarchies."""
-    found = new(f"/{NAME}", container_id="limits")
-    found.create()
-    yield found
-    found.kill_all()
-    found.remove()
-    assert not found.exists()
+    with made("limits") as found:
+        yield found
 
 
 def value(manager: Manager, controller: str, file: str) -> str:
     """The text of a file of the cgroup."""
     return Path(manager.paths[controller], file).read_text().strip()
-
-
-def run_inside(manager: Manager, program: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a Python program in the cgroup from its first line on."""
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read(1)\n" + program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    ) as process:
-        manager.add_process(process.pid)
-        output, _ = process.communicate("x", timeout=30)
-        return subprocess.CompletedProcess(program, process.returncode, output)
 
 
 @needs("pids")

@@ -6,7 +6,7 @@ in a later version than the one that runs, is not here: the files of the cgroup 
 
 from __future__ import annotations
 
-from libcgroups import blockio, cpulist, memorylimit, pidslimit
+from libcgroups import blockio, cpulist, memorylimit, pids
 from libcgroups import resources as fields_of
 from libcgroups.devices import rules as device_rules
 from libcgroups.v2.cpu import DEFAULT_PERIOD_US, weight
@@ -205,7 +205,7 @@ def _cpuset(resources: Resources) -> dict[str, Variant]:
 
 
 def _pids(resources: Resources) -> dict[str, Variant]:
-    for _, value in pidslimit.settings(resources):
+    for _, value in pids.settings(resources):
         # systemd refuses 0; the file, written afterwards, takes it.
         return {"TasksMax": ("t", NO_LIMIT if value == "max" else int(value) or 1)}
     return {}

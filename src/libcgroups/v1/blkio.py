@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import IoEntry, Stats
 
 NAME = "blkio"
+_NS_PER_MS = 1_000_000
 _WEIGHT, _WEIGHT_DEVICE = "blkio.weight", "blkio.weight_device"
 _BFQ = {_WEIGHT: "blkio.bfq.weight", _WEIGHT_DEVICE: "blkio.bfq.weight_device"}
 POINTERS = {
@@ -56,3 +58,37 @@ def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str
     asked = {file for file, _ in settings if file in _BFQ}
     names = {file: _BFQ[file] for file in asked if not cgroup.has(file)}
     write_all(cgroup, [(names.get(file, file), value) for file, value in settings], pointers)
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return what was asked of the devices. Raises CgroupError.
+
+    Each number is taken from the first of its files that has any: BFQ's, CFQ's (kernels before 5.0), and
+    that of throttling, which every scheduler has.
+    """
+    from libcgroups.stats import IoStats, Stats
+
+    return Stats(
+        io=IoStats(
+            service_bytes=_entries(cgroup, "io_service_bytes"),
+            serviced=_entries(cgroup, "io_serviced"),
+            queued=_entries(cgroup, "io_queued"),
+            merged=_entries(cgroup, "io_merged"),
+            service_time_ns=_entries(cgroup, "io_service_time"),
+            wait_time_ns=_entries(cgroup, "io_wait_time"),
+            time_ns=_entries(cgroup, "time", factor=_NS_PER_MS),
+            sectors=_entries(cgroup, "sectors"),
+        )
+    )
+
+
+def _entries(cgroup: Cgroup, name: str, factor: int = 1) -> tuple[IoEntry, ...] | None:
+    from libcgroups import formats
+
+    best: tuple[IoEntry, ...] | None = None
+    for kind in ("bfq.", "", "throttle."):
+        found = formats.devices(cgroup, f"blkio.{kind}{name}_recursive", factor)
+        if found:
+            return found
+        best = found if best is None else best
+    return best

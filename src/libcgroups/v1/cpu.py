@@ -12,7 +12,9 @@ from libcgroups.cpulist import CPU_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 NAME = "cpu"
 POINTERS = {
@@ -57,3 +59,20 @@ def _shares(cpu: dict[str, object]) -> int | None:
     if not SHARES_MIN <= shares <= SHARES_MAX:
         raise fields_of.invalid("/cpu/shares", shares, f"a whole number from {SHARES_MIN} to {SHARES_MAX}")
     return shares
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return what the quota took away; how much was used is the cpuacct controller's. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import CpuStats, Stats
+
+    found = formats.flat(cgroup, "cpu.stat") or {}
+    return Stats(
+        cpu=CpuStats(
+            periods=found.get("nr_periods"),
+            throttled_periods=found.get("nr_throttled"),
+            throttled_ns=found.get("throttled_time"),
+            bursts=found.get("nr_bursts"),
+            burst_ns=found.get("burst_time"),
+        )
+    )

@@ -12,9 +12,14 @@ from libcgroups.errors import CgroupError, from_os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 NAME = "cpuset"
 POINTERS = {"cpuset.cpus": "/cpu/cpus", "cpuset.mems": "/cpu/mems"}
+_FLAGS = (
+    *("cpu_exclusive", "mem_exclusive", "mem_hardwall", "memory_migrate"),
+    *("memory_spread_page", "memory_spread_slab", "sched_load_balance"),
+)
 
 
 def settings(resources: Resources) -> list[tuple[str, str]]:
@@ -65,3 +70,19 @@ def _write(path: str, value: str) -> None:
         write_file(path, value)
     except OSError as error:
         raise from_os(error, "write", path, value) from error
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return where tasks may run, and the flags of the cpuset. Raises CgroupError."""
+    from libcgroups import cpulist, formats
+    from libcgroups.stats import CpusetStats, Stats
+
+    return Stats(
+        cpuset=CpusetStats(
+            cpus=cpulist.read(cgroup, "cpuset.effective_cpus"),
+            mems=cpulist.read(cgroup, "cpuset.effective_mems"),
+            memory_pressure=formats.number(cgroup, "cpuset.memory_pressure"),
+            sched_relax_domain_level=formats.number(cgroup, "cpuset.sched_relax_domain_level"),
+            **{name: formats.flag(cgroup, f"cpuset.{name}") for name in _FLAGS},
+        )
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from libcgroups.controllers import Change
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 RESOURCES = {  # resource → modules of this package, in the order of writing
     "blockIO": ("blkio",),
@@ -31,6 +32,7 @@ RESOURCES = {  # resource → modules of this package, in the order of writing
     "rdma": ("rdma",),
     "unified": ("unified",),
 }
+MEASURED = ("blkio", "cpu", "cpuacct", "cpuset", "hugetlb", "memory", "misc", "pids", "rdma")
 
 
 class V1Manager(Manager):
@@ -79,6 +81,21 @@ class V1Manager(Manager):
             remedy=f"mount it (mount -t cgroup -o {controller} …), or remove the limit",
             pointer=pointer,
         )
+
+    def _measure(self) -> Stats:
+        from libcgroups.controllers import load
+        from libcgroups.stats import Stats
+
+        found = Stats()
+        for name in MEASURED:
+            cgroup = self.cgroup_of(name)
+            if cgroup is not None:
+                found |= load("libcgroups.v1", name).stats(cgroup)
+        if self.unified is not None:  # pressure, which only it has, and whatever no v1 hierarchy has taken
+            from libcgroups.v2 import manager as v2
+
+            found |= v2.measure(self.unified)
+        return found
 
     def freeze(self) -> None:
         """See Manager.freeze."""

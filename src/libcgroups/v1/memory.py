@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats, Usage
 
 NAME = "memory"
 _LIMIT, _MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
@@ -91,3 +92,41 @@ def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str
                 )
                 raise
             time.sleep(DRAIN_S)
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return how much memory is in use. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import MemoryStats, Stats
+
+    stat = formats.flat(cgroup, "memory.stat")
+
+    def below(key: str) -> int | None:
+        # memory.stat counts the cgroup alone under the plain names, and those below it too as total_*.
+        return (stat or {}).get(f"total_{key}")
+
+    return Stats(
+        memory=MemoryStats(
+            **_usage(cgroup, "memory").to_dict(),
+            with_swap=_usage(cgroup, "memory.memsw"),
+            swap_bytes=below("swap"),
+            cache_bytes=below("cache"),
+            rss_bytes=below("rss"),
+            kernel=_usage(cgroup, "memory.kmem"),
+            kernel_tcp=_usage(cgroup, "memory.kmem.tcp"),
+            oom_kills=(formats.flat(cgroup, "memory.oom_control") or {}).get("oom_kill"),
+            stat=stat,
+        )
+    )
+
+
+def _usage(cgroup: Cgroup, name: str) -> Usage:
+    from libcgroups import formats
+    from libcgroups.stats import Usage
+
+    return Usage(
+        usage_bytes=formats.number(cgroup, f"{name}.usage_in_bytes"),
+        limit_bytes=formats.limit(cgroup, f"{name}.limit_in_bytes"),
+        peak_bytes=formats.number(cgroup, f"{name}.max_usage_in_bytes"),
+        failures=formats.number(cgroup, f"{name}.failcnt"),
+    )

@@ -6,8 +6,9 @@ limit.
 
 from __future__ import annotations
 
-from libcgroups import pidslimit
+from libcgroups import pids
 
 NAME = "pids"
-POINTERS = pidslimit.POINTERS
-settings = pidslimit.settings
+POINTERS = pids.POINTERS
+settings = pids.settings
+stats = pids.stats

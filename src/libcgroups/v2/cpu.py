@@ -13,7 +13,9 @@ from libcgroups.cpulist import CPU_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 NAME = "cpu"
 POINTERS = {
@@ -73,3 +75,31 @@ def _refuse_realtime(cpu: dict[str, object]) -> None:
     for field in ("realtimePeriod", "realtimeRuntime"):
         if fields_of.integer(cpu, field, "/cpu", -1, fields_of.INT64_MAX) not in (None, 0):
             raise fields_of.not_in_v2(f"/cpu/{field}")
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return the CPU time used and what the quota took away. Raises CgroupError.
+
+    The time is counted in every cgroup, also without the controller.
+    """
+    from libcgroups import formats
+    from libcgroups.stats import CpuStats, Stats
+
+    found = formats.flat(cgroup, "cpu.stat") or {}
+
+    def nanoseconds(key: str) -> int | None:
+        return formats.scaled(found.get(key), formats.NS_PER_US)
+
+    return Stats(
+        cpu=CpuStats(
+            usage_ns=nanoseconds("usage_usec"),
+            user_ns=nanoseconds("user_usec"),
+            system_ns=nanoseconds("system_usec"),
+            periods=found.get("nr_periods"),
+            throttled_periods=found.get("nr_throttled"),
+            throttled_ns=nanoseconds("throttled_usec"),
+            bursts=found.get("nr_bursts"),
+            burst_ns=nanoseconds("burst_usec"),
+            pressure=formats.pressure(cgroup, "cpu.pressure"),
+        )
+    )

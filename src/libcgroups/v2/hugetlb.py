@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats, Usage
 
 NAME = "hugetlb"
 POINTERS: dict[str, str] = {}  # the files are named after the page sizes; the error names the file
@@ -36,3 +37,29 @@ def settings(resources: Resources, sizes: list[str] | None = None) -> list[tuple
 def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str, str]) -> None:
     """Write the settings. Raises CgroupError."""
     write_all(cgroup, hugepages.without_absent_reservations(cgroup, settings), pointers)
+
+
+def stats(cgroup: Cgroup, sizes: list[str] | None = None) -> Stats:
+    """Return the huge pages in use and reserved, by page size; `sizes` as in `settings`. Raises CgroupError."""
+    from libcgroups.stats import HugetlbStats, Stats
+
+    known = hugepages.page_sizes() if sizes is None else sizes
+    found = {
+        size: HugetlbStats(
+            **_usage(cgroup, f"hugetlb.{size}").to_dict(), reserved=_usage(cgroup, f"hugetlb.{size}.rsvd")
+        )
+        for size in known
+        if cgroup.has(f"hugetlb.{size}.current")
+    }
+    return Stats(hugetlb=found) if found else Stats()
+
+
+def _usage(cgroup: Cgroup, name: str) -> Usage:
+    from libcgroups import formats
+    from libcgroups.stats import Usage
+
+    return Usage(
+        usage_bytes=formats.number(cgroup, f"{name}.current"),
+        limit_bytes=formats.limit(cgroup, f"{name}.max"),
+        failures=(formats.flat(cgroup, f"{name}.events") or {}).get("max"),
+    )

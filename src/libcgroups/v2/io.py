@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import IoEntry, Stats
 
 NAME = "io"
 _BFQ, _WEIGHT = "io.bfq.weight", "io.weight"
@@ -26,6 +27,7 @@ _KEYS = {
     ("read", "iops"): "riops",
     ("write", "iops"): "wiops",
 }
+_OPERATIONS = {"r": "Read", "w": "Write", "d": "Discard"}  # the words of v1
 
 
 def settings(resources: Resources) -> list[tuple[str, str]]:
@@ -71,3 +73,34 @@ def _converted(file: str, value: str) -> tuple[str, str]:
         return file, value
     device, space, weight = value.rpartition(" ")
     return _WEIGHT, f"{device}{space}{io_weight(int(weight))}"
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return what was asked of the devices. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import IoStats, Stats
+
+    requests = formats.parsed(cgroup, "io.stat", _requests) or (None, None)
+    return Stats(
+        io=IoStats(
+            service_bytes=requests[0],
+            serviced=requests[1],
+            pressure=formats.pressure(cgroup, "io.pressure"),
+        )
+    )
+
+
+def _requests(text: str) -> tuple[tuple[IoEntry, ...], tuple[IoEntry, ...]]:
+    """Return the bytes and the numbers of requests by device and operation; raises ValueError."""
+    from libcgroups import formats
+    from libcgroups.stats import IoEntry
+
+    found: dict[str, list[IoEntry]] = {"bytes": [], "ios": []}
+    for device, values in formats.nested_of(text).items():
+        major, minor = (int(number) for number in device.split(":"))
+        for letter, operation in _OPERATIONS.items():
+            for unit, entries in found.items():
+                if letter + unit in values:
+                    value = values[letter + unit]
+                    entries.append(IoEntry(major=major, minor=minor, operation=operation, value=value))
+    return tuple(found["bytes"]), tuple(found["ios"])

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.controllers import Change
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 RESOURCES = {  # resource → modules of this package, in the order of writing; unified is last: it overrides
     "blockIO": ("io",),
@@ -28,6 +29,7 @@ RESOURCES = {  # resource → modules of this package, in the order of writing; 
     "rdma": ("rdma",),
     "unified": ("unified",),
 }
+MEASURED = ("cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids", "rdma")
 NOT_CONTROLLERS = ("devices",)  # limited by other means than a controller's files
 THREADED_CONTROLLERS = ("cpu", "cpuset", "perf_event", "pids")  # cgroup-v2.rst, "Threads"
 
@@ -119,6 +121,9 @@ class V2Manager(Manager):
             pointer=pointer,
         )
 
+    def _measure(self) -> Stats:
+        return measure(self.cgroup)
+
     def freeze(self) -> None:
         """See Manager.freeze."""
         from libcgroups.v2 import freezer
@@ -147,6 +152,17 @@ class V2Manager(Manager):
         Nothing to do: a frozen process of v2 dies by SIGKILL, also below a frozen ancestor, which this cgroup
         could not be thawed from (cgroup-v2.rst, "cgroup.freeze"); and there may be no cgroup at all.
         """
+
+
+def measure(cgroup: Cgroup) -> Stats:
+    """Return what a cgroup of the unified hierarchy uses. Raises CgroupError."""
+    from libcgroups.controllers import load
+    from libcgroups.stats import Stats
+
+    found = Stats()
+    for name in MEASURED:
+        found |= load("libcgroups.v2", name).stats(cgroup)
+    return found
 
 
 def _controllers_of(change: Change) -> list[str]:

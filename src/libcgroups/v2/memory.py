@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats, Usage
 
 NAME = "memory"
 _SWAP = "memory.swap.max"
@@ -85,3 +86,53 @@ def _refuse_v1_only(memory: dict[str, object]) -> None:
     if fields_of.boolean(memory, "disableOOMKiller", "/memory"):
         raise fields_of.not_in_v2("/memory/disableOOMKiller")
     fields_of.boolean(memory, "useHierarchy", "/memory")  # v2 always is
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return how much memory is in use. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import MemoryStats, Stats, Usage
+
+    stat = formats.flat(cgroup, "memory.stat")
+    found = stat or {}
+    events = formats.flat(cgroup, "memory.events") or {}
+    memory = Usage(
+        usage_bytes=formats.number(cgroup, "memory.current"),
+        limit_bytes=formats.limit(cgroup, "memory.max"),
+        peak_bytes=formats.number(cgroup, "memory.peak"),
+        failures=events.get("max"),
+    )
+    swap_bytes = formats.number(cgroup, "memory.swap.current")
+    return Stats(
+        memory=MemoryStats(
+            **memory.to_dict(),
+            with_swap=_with_swap(memory, swap_bytes, formats.limit(cgroup, _SWAP)),
+            swap_bytes=swap_bytes,
+            cache_bytes=found.get("file"),
+            rss_bytes=found.get("anon"),
+            kernel=Usage(usage_bytes=found.get("kernel")),
+            kernel_tcp=Usage(usage_bytes=found.get("sock")),
+            ooms=events.get("oom"),
+            oom_kills=events.get("oom_kill"),
+            stat=stat,
+            pressure=formats.pressure(cgroup, "memory.pressure"),
+        )
+    )
+
+
+def _with_swap(memory: Usage, swap_bytes: int | None, swap_limit: int | None) -> Usage:
+    """Return memory and swap together, as v1 counts them.
+
+    Their peaks may have been at different times, and so cannot be added.
+    """
+    from libcgroups.stats import UNLIMITED, Usage
+
+    used, limit = memory.usage_bytes, memory.limit_bytes
+    return Usage(
+        usage_bytes=None if used is None or swap_bytes is None else used + swap_bytes,
+        limit_bytes=None
+        if limit is None or swap_limit is None
+        else UNLIMITED
+        if UNLIMITED in (limit, swap_limit)
+        else limit + swap_limit,
+    )

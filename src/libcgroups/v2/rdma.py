@@ -5,8 +5,9 @@ File: rdma.max (cgroup-v2.rst, "RDMA"). Spec: config-linux.md, `rdma`.
 
 from __future__ import annotations
 
-from libcgroups import rdmalimit
+from libcgroups import rdma
 
 NAME = "rdma"
-POINTERS = rdmalimit.POINTERS
-settings = rdmalimit.settings
+POINTERS = rdma.POINTERS
+settings = rdma.settings
+stats = rdma.stats

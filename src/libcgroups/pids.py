@@ -6,7 +6,9 @@ from libcgroups import resources as fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 POINTERS = {"pids.max": "/pids/limit"}
 
@@ -22,3 +24,11 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     if limit is None:
         return []
     return [("pids.max", "max" if limit < 0 else str(limit))]
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return how many tasks there are, and the limit. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import Stats
+
+    return Stats(pids=formats.count(cgroup, "pids"))

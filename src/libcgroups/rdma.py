@@ -6,7 +6,9 @@ from libcgroups import resources as fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+    from libcgroups.stats import Stats
 
 POINTERS = {"rdma.max": "/rdma"}
 _KEYS = {"hcaHandles": "hca_handle", "hcaObjects": "hca_object"}
@@ -32,3 +34,25 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
         if words:
             found.append(("rdma.max", " ".join((device, *words))))
     return found
+
+
+def stats(cgroup: Cgroup) -> Stats:
+    """Return the handles and objects of each RDMA device, and their limits. Raises CgroupError."""
+    from libcgroups import formats
+    from libcgroups.stats import RdmaStats, Stats
+
+    current = formats.nested(cgroup, "rdma.current")
+    limits = formats.nested(cgroup, "rdma.max") or {}
+    if current is None:
+        return Stats()
+    return Stats(
+        rdma={
+            device: RdmaStats(
+                handles=used.get("hca_handle"),
+                handle_limit=limits.get(device, {}).get("hca_handle"),
+                objects=used.get("hca_object"),
+                object_limit=limits.get(device, {}).get("hca_object"),
+            )
+            for device, used in current.items()
+        }
+    )
