@@ -29,6 +29,7 @@ from .hierarchies import complete_hierarchies, enter_private_namespace
 
 ALONE, IN_A_ROW = "alone", "in a row"
 PAUSE_S = 0.05  # after it the kernel has finished what the container before left to it
+RUN = "/run"  # where every runtime keeps its records unless told otherwise: in memory, as a rule
 MEMORY_STEP, MEMORY_STEPS = 64 << 10, 128
 
 
@@ -89,12 +90,12 @@ def works(runtime: Runtime) -> bool:
     return True
 
 
-def measure(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
-    """Measure everything and return it."""
+def measure(options: argparse.Namespace, directory: Path, records: Path) -> dict[str, Any]:
+    """Measure everything and return it. The bundle is made in `directory`, all runtimes keep their `records`."""
     bundle = Bundle(directory)
-    runtimes = installed(bundle, directory)
+    runtimes = installed(bundle, records)
     runtimes = [runtime for runtime in runtimes if works(runtime)]
-    library, floor = Library(bundle, directory), Floor(bundle)
+    library, floor = Library(bundle, records), Floor(bundle)
     try:
         rows = measurements(library, floor, runtimes)
         for _, once in rows:  # programs and files into the page cache
@@ -142,8 +143,12 @@ def main() -> None:
     if options.quick:
         options.rounds, options.at_once, options.no_memory = 2, 4, True
     enter_private_namespace()
-    with complete_hierarchies(), tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        found = measure(options, Path(directory))
+    with (
+        complete_hierarchies(),
+        tempfile.TemporaryDirectory(prefix="bench-") as directory,
+        tempfile.TemporaryDirectory(prefix="bench-", dir=RUN) as records,
+    ):
+        found = measure(options, Path(directory), Path(records))
     if options.json:
         print(json.dumps(found, indent=2))
     else:
