@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, Self
 
     from libcgroups.manager import Manager
+    from libcontainer import rdt
 
     Path = str | os.PathLike[str]
     Stream = int | IO[bytes] | IO[str] | None
@@ -173,7 +174,7 @@ class InitContainerBuilder:
         waits for `start`.
 
         Raises InvalidConfig (every problem at once), InvalidArgument, AlreadyExists, SetupError, ExecError,
-        HookError, CgroupError, Unsupported. After an error nothing is left: no process, mount, cgroup,
+        HookError, CgroupError, RdtError, Unsupported. After an error nothing is left: no process, mount, cgroup,
         directory or pid file.
         """
         from libcontainer.spec.load import load
@@ -195,6 +196,7 @@ class InitContainerBuilder:
         manager, resources = self._manager(spec, host)
         options = self._options(spec, manager, host)
         plan = compile_init(spec, host, options)
+        group = self._class_of_service(spec, host)
         streams = Streams(common.streams)
         console = -1
         directory = state.Directory.create(root, common.container_id)
@@ -210,6 +212,7 @@ class InitContainerBuilder:
                 console_fd=console,
                 pidfd_socket=self.pidfd_socket,
                 resources=resources,
+                rdt=group,
             )
             creation = Creation(directory, spec, raw, plan, manager, host, options, request)
             creation.run()
@@ -249,6 +252,14 @@ class InitContainerBuilder:
         except libcgroups.errors.Error as error:
             raise cgroup_error(error) from error
         return found, resources
+
+    def _class_of_service(self, spec: dict[str, Any], host: Host) -> rdt.Group | None:
+        config = (spec.get("linux") or {}).get("intelRdt")
+        if config is None:
+            return None
+        from libcontainer import rdt
+
+        return rdt.plan(config, self.common.container_id, host.mounts)
 
     def _options(self, spec: dict[str, Any], manager: Any, host: Host) -> Options:
         return Options(

@@ -243,7 +243,7 @@ class Container:
 
         With `force` a running container is killed first, what an interrupted create left over is removed too,
         and an unknown id is no error. Poststop hooks that fail are told in `warnings`. Raises NotFound,
-        StateError, CgroupError and Timeout.
+        StateError, CgroupError, RdtError and Timeout.
         """
         try:
             directory = self._directory()
@@ -374,7 +374,10 @@ def _record_of_intent(directory: Directory) -> dict[str, Any]:
     """Return what is known of a container that is being created, or whose create was interrupted."""
     intent = directory.read_record("intent.json") or {}
     # Between our first look and this one the creation may have been finished.
-    return directory.read_record("state.json") or {"cgroup": intent.get("cgroup")}
+    return directory.read_record("state.json") or {
+        "cgroup": intent.get("cgroup"),
+        "rdt": intent.get("rdt"),
+    }
 
 
 def rfc3339(nanoseconds: int) -> str:

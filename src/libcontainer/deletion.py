@@ -25,6 +25,7 @@ def delete(container: Container, directory: Directory, *, force: bool) -> None:
     _require_deletable(container, force)
     end(container)
     _remove_cgroup(container)
+    _leave_class(container)
     hooks = (container._record.get("hooks") or {}).get("poststop")
     last = dict(container.state(), status="stopped") if hooks else {}
     directory.remove()
@@ -86,6 +87,14 @@ def _remove_cgroup(container: Container) -> None:
         from libcontainer.supervise import cgroup_error
 
         raise cgroup_error(error) from error
+
+
+def _leave_class(container: Container) -> None:
+    """Remove the class of service that was made for the container (linux.intelRdt)."""
+    if container._record.get("rdt"):
+        from libcontainer import rdt
+
+        container.warnings += tuple(rdt.Group.from_state(container._record["rdt"]).remove())
 
 
 def _run_poststop(container: Container, hooks: list[dict[str, Any]], last: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@
     │   └── ExecError          the payload cannot be executed (missing, not executable, wrong architecture)
     ├── HookError              a hook failed or ran past its timeout
     ├── CgroupError            a cgroup cannot be made, joined, limited or removed
+    ├── RdtError               a class of service of Intel RDT cannot be made, joined, changed or removed
     ├── Unsupported            this host (kernel, LSM, missing program) cannot do what was requested
     ├── ProtocolError          the runtime and its init do not understand each other
     └── Timeout                an operation of ours did not finish in time (the container may go on)
@@ -141,6 +142,10 @@ class HookError(Error):
 
 class CgroupError(Error):
     """A cgroup cannot be made, joined, limited, frozen or removed."""
+
+
+class RdtError(Error):
+    """A class of service (Intel RDT) cannot be made, joined, changed or removed."""
 
 
 class Unsupported(Error):

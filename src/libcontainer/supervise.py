@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcgroups.manager import Manager
+    from libcontainer import rdt
     from libcontainer.channel import Channel, Report
     from libcontainer.host import Host
     from libcontainer.plan.context import Descriptor, Options, Plan
@@ -39,7 +40,7 @@ class Request:
 
     `stdio` replaces descriptors 0 to 2. `pid_file` and `console_socket` are paths, `console_fd` a connected
     socket or -1: without one the master of a terminal is kept in `Creation.master`. `pidfd_socket` receives a
-    pidfd of the first process.
+    pidfd of the first process. `rdt` is the class of service (linux.intelRdt), planned.
     """
 
     stdio: Sequence[int | None] = (None, None, None)
@@ -47,6 +48,7 @@ class Request:
     console_fd: int = -1
     pidfd_socket: str | None = None
     resources: dict[str, Any] | None = None
+    rdt: rdt.Group | None = None
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -87,7 +89,7 @@ class Creation:
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
         try:
-            self._make_cgroup()
+            self._make_groups()
             self._spawn()
             self._converse()
         except BaseException as error:
@@ -97,11 +99,20 @@ class Creation:
             if self.channel is not None:
                 self.channel.close()
 
-    def _make_cgroup(self) -> None:
+    def _make_groups(self) -> None:
         self.directory.write("config.json", self.raw)
-        self.directory.write_record(
-            "intent.json", {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file}
-        )
+        intent = {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file}
+        group = self.request.rdt
+        if group is None:
+            self.directory.write_record("intent.json", intent)
+        else:
+            with group.locked():
+                group.look()
+                self.directory.write_record("intent.json", {**intent, "rdt": group.to_state()})
+                group.create()
+        self._make_cgroup()
+
+    def _make_cgroup(self) -> None:
         try:
             self.manager.create()
             self.manager.check_empty_and_thawed()
@@ -123,6 +134,8 @@ class Creation:
                 self.manager.add_process(self.stage_one)
             except libcgroups.errors.Error as error:
                 raise cgroup_error(error) from error
+        if self.request.rdt is not None:
+            self.request.rdt.add_task(self.stage_one)  # its children are born in the group
         opened: list[int] = []
         try:
             opened.append(sealed.sealed_bytes("plan", data))
@@ -293,6 +306,7 @@ class Creation:
             "owner": os.geteuid(),
             "annotations": self.spec.get("annotations") or {},
             "cgroup": self.manager.to_state(),
+            **({} if self.request.rdt is None else {"rdt": self.request.rdt.to_state()}),
             "pidNamespace": any([item["type"] == "pid" for item in linux.get("namespaces") or ()]),
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "steps": len(self.plan.ops),
@@ -334,6 +348,7 @@ class Creation:
         for cleanup in (
             self._end_processes,
             self._remove_cgroup,
+            self._leave_class,
             self._close_descriptors,
             self._remove_records,
             self._run_poststop,
@@ -359,6 +374,10 @@ class Creation:
         if self.manager.exists():
             self.manager.kill_all()
             self.manager.remove()
+
+    def _leave_class(self) -> None:
+        if self.request.rdt is not None:
+            self.request.rdt.remove()
 
     def _run_poststop(self) -> None:
         """Run the poststop hooks of a container that did not come to be: runtime.md "Lifecycle" 3 to 5, 13.

@@ -144,7 +144,11 @@ OTHERS: Rows = [
     ),
     ({"/intelRdt": {"closID": "/", "enableMonitoring": True}}, []),
     ({"/intelRdt": {"closID": "a/b"}}, ["/intelRdt/closID"]),
-    ({"/intelRdt": {"closID": ".."}}, ["/intelRdt/closID"]),
+    *(
+        ({"/intelRdt": {"closID": name}}, ["/intelRdt/closID"])
+        for name in ("", ".", "..", "/a", "a\nb", "a\0b", "info", "mon_data", "mon_groups", "a" * 256)
+    ),
+    ({"/intelRdt": {"closID": "a" * 255}}, []),
     (
         {"/intelRdt": {"schemata": ["a\nb"], "memBwSchema": "L3:0=1"}},
         ["/intelRdt/schemata/0", "/intelRdt/memBwSchema"],

@@ -50,7 +50,7 @@ def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
 
 # Parts of the specification that this library does not carry out yet. A filter or a limit that was asked for and is not
 # there is an error: nobody must believe to be protected by it.
-MISSING = {"seccomp": "system call filters", "intelRdt": "Intel RDT groups"}
+MISSING = {"seccomp": "system call filters"}
 
 
 def _refuse_what_is_missing(context: Context) -> None:

@@ -49,6 +49,9 @@ MOST_NODES = 1024
 LONGEST_INTERFACE = 15
 """IFNAMSIZ without the NUL (netdevice(7))."""
 
+NO_CLASSES = frozenset(("", ".", "..", "info", "mon_data", "mon_groups"))
+"""What cannot name a class of service, since resctrl uses it itself (resctrl.rst)."""
+
 # ipc_namespaces(7): the kernel parameters that each IPC namespace has for itself.
 IPC_SYSCTLS = frozenset(
     [f"kernel/{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni")]
@@ -207,8 +210,10 @@ def _is_interface(value: str) -> bool:
 
 
 def _is_class(value: str) -> bool:
-    """A directory below resctrl; `/` is resctrl itself (resctrl.rst)."""
-    return value == "/" or (value not in ("", ".", "..") and "/" not in value and "\n" not in value)
+    """A directory below resctrl that is not one of its own; `/` is resctrl itself (resctrl.rst)."""
+    if value == "/":
+        return True
+    return value not in NO_CLASSES and len(value.encode()) <= 255 and "/" not in value and "\n" not in value
 
 
 def _is_bandwidth(value: str) -> bool:
@@ -269,7 +274,7 @@ NET_DEVICES = FreeMap(Record({"name": INTERFACE}), _is_interface, INTERFACE.expe
 SYSCTL = FreeMap(LINE, _is_sysctl, "the name of a kernel parameter such as net.ipv4.ip_forward")
 INTEL_RDT = Record(
     {
-        "closID": Text("the name of a directory below resctrl, or /", _is_class),
+        "closID": Text("the name of a class of service below resctrl, or /", _is_class),
         "schemata": LINES,
         "l3CacheSchema": text,
         "memBwSchema": Text("one line that begins with MB:", _is_bandwidth),
