@@ -15,7 +15,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer.builder import DEVNULL, PIPE, ContainerBuilder, InitContainerBuilder
+    from libcontainer.builder import ContainerBuilder, InitContainerBuilder
     from libcontainer.container import Container
     from libcontainer.errors import (
         AlreadyExists,
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from libcontainer.exit_status import ExitStatus
+    from libcontainer.spawn import DEVNULL, PIPE
     from libcontainer.version import VERSION as __version__
 
 _HOMES = {
     "ContainerBuilder": "builder",
-    "DEVNULL": "builder",
     "InitContainerBuilder": "builder",
-    "PIPE": "builder",
     "Container": "container",
     "ExitStatus": "exit_status",
+    "DEVNULL": "spawn",
+    "PIPE": "spawn",
 }
 
 __all__ = [

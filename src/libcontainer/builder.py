@@ -11,25 +11,25 @@ import os
 import libcgroups.errors
 from libcontainer import state
 from libcontainer.container import Container
+from libcontainer.conversation import Request, cgroup_error
 from libcontainer.devices import resources_with_rules
 from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
 from libcontainer.namespaces import may_join_itself
 from libcontainer.plan.compile import compile_init
 from libcontainer.plan.context import Options
-from libcontainer.supervise import Creation, Request, cgroup_error
+from libcontainer.spawn import Streams
+from libcontainer.supervise import Creation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any, Self
+    from typing import Any, Self
 
     from libcgroups.manager import Manager
     from libcontainer import rdt
+    from libcontainer.spawn import Stream
 
     Path = str | os.PathLike[str]
-    Stream = int | IO[bytes] | IO[str] | None
-
-PIPE, DEVNULL = -1, -3  # as subprocess has them
 
 
 class ContainerBuilder:
@@ -283,52 +283,6 @@ class InitContainerBuilder:
         from libcontainer.console import connect
 
         return connect(self.common.console_socket)
-
-
-class Streams:
-    """The standard streams of a container: the payload's ends, and ours of those that are pipes."""
-
-    def __init__(self, requested: list[Stream]) -> None:
-        self.theirs: list[int | None] = []
-        self.ours: list[int | None] = []
-        self._opened: list[int] = []
-        for number, stream in enumerate(requested):
-            theirs, ours = self._open(stream, number)
-            self.theirs.append(theirs)
-            self.ours.append(ours)
-
-    def _open(self, stream: Stream, number: int) -> tuple[int | None, int | None]:
-        if stream is None:
-            return None, None
-        if stream == PIPE:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            theirs, ours = (reader, writer) if number == 0 else (writer, reader)
-            self._opened.append(theirs)
-            return theirs, ours
-        if stream == DEVNULL:
-            fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            self._opened.append(fd)
-            return fd, None
-        return (stream if isinstance(stream, int) else stream.fileno()), None
-
-    def close_theirs(self) -> None:
-        """Close what was opened for the payload, which has its own copies."""
-        for fd in self._opened:
-            os.close(fd)
-        self._opened.clear()
-
-    def close_ours(self) -> None:
-        """Close our ends of the pipes."""
-        for fd in self.ours:
-            if fd is not None:
-                os.close(fd)
-
-    def files(self) -> list[IO[bytes] | None]:
-        """Return our ends of the pipes as files."""
-        return [
-            None if fd is None else os.fdopen(fd, "wb" if number == 0 else "rb", 0)
-            for number, fd in enumerate(self.ours)
-        ]
 
 
 def resolve_rootfs(bundle: str, path: str) -> str:

@@ -353,7 +353,7 @@ class Container:
         try:
             manager.kill_all(number)
         except CgroupFailure as error:
-            from libcontainer.supervise import cgroup_error
+            from libcontainer.conversation import cgroup_error
 
             raise cgroup_error(error) from error
 
@@ -366,7 +366,7 @@ class Container:
             if self.status == "stopped":
                 return ExitStatus(None, None)
             raise
-        await_exit(pidfd, timeout, self.id)
+        await_exit(pidfd, timeout, f"container {self.id}")
         return exit_status(pidfd)
 
 

@@ -52,7 +52,7 @@ def end(container: Container) -> None:
         pass  # it has ended and was waited for
     else:
         container._manager().thaw_for_kill()
-        await_exit(pidfd, KILL_TIMEOUT_S, container.id)
+        await_exit(pidfd, KILL_TIMEOUT_S, f"container {container.id}")
     if container._exit is None:
         container._exit = exit_status(pidfd)
 
@@ -84,7 +84,7 @@ def _remove_cgroup(container: Container) -> None:
             manager.kill_all()
         manager.remove()
     except CgroupFailure as error:
-        from libcontainer.supervise import cgroup_error
+        from libcontainer.conversation import cgroup_error
 
         raise cgroup_error(error) from error
 

@@ -14,7 +14,7 @@ _PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _PIDFD_INFO_SIZE = 0xC040FF0B, 1 << 3, 64
 
 
 class ExitStatus:
-    """How the container's first process ended.
+    """How a process of a container ended.
 
     `code` is its exit status, or None when a signal ended it, which is then in `signal`. Both are None when
     nobody can tell: the process was not ours to wait for and the kernel (before 6.15) does not keep its
@@ -49,8 +49,8 @@ class ExitStatus:
         return f"ExitStatus(code={self.code}, signal={self.signal})"
 
 
-def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
-    """Wait until the process has ended. Raises Timeout."""
+def await_exit(pidfd: int, timeout: float | None, what: str) -> None:
+    """Wait until the process has ended. Raises Timeout, in whose text `what` says what did not end."""
     from select import POLLIN
     from select import poll as make_poll
 
@@ -62,7 +62,7 @@ def await_exit(pidfd: int, timeout: float | None, container_id: str) -> None:
         if poll.poll(left):
             return
         if left is not None and time.monotonic() >= (deadline or 0):
-            raise Timeout(f"container {container_id} did not end within {timeout:g} s", step="wait")
+            raise Timeout(f"{what} did not end within {timeout:g} s", step="wait")
 
 
 def exit_status(pidfd: int) -> ExitStatus:

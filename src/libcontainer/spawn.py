@@ -18,8 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Sequence
+    from typing import IO
+
+    Stream = int | IO[bytes] | IO[str] | None
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
+
+PIPE, DEVNULL = -1, -3  # as subprocess has them
 
 # Python ignores SIGPIPE and SIGXFSZ, and its caller may ignore or block more; the payload starts with none of
 # that.
@@ -105,3 +110,49 @@ def reap(pid: int) -> int | None:
         return os.waitpid(pid, 0)[1]
     except ChildProcessError:
         return None
+
+
+class Streams:
+    """The standard streams of one payload: its ends, and ours of those that are pipes."""
+
+    def __init__(self, requested: Sequence[Stream]) -> None:
+        self.theirs: list[int | None] = []
+        self.ours: list[int | None] = []
+        self._opened: list[int] = []
+        for number, stream in enumerate(requested):
+            theirs, ours = self._open(stream, number)
+            self.theirs.append(theirs)
+            self.ours.append(ours)
+
+    def _open(self, stream: Stream, number: int) -> tuple[int | None, int | None]:
+        if stream is None:
+            return None, None
+        if stream == PIPE:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            theirs, ours = (reader, writer) if number == 0 else (writer, reader)
+            self._opened.append(theirs)
+            return theirs, ours
+        if stream == DEVNULL:
+            fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            self._opened.append(fd)
+            return fd, None
+        return (stream if isinstance(stream, int) else stream.fileno()), None
+
+    def close_theirs(self) -> None:
+        """Close what was opened for the payload, which has its own copies."""
+        for fd in self._opened:
+            os.close(fd)
+        self._opened.clear()
+
+    def close_ours(self) -> None:
+        """Close our ends of the pipes."""
+        for fd in self.ours:
+            if fd is not None:
+                os.close(fd)
+
+    def files(self) -> list[IO[bytes] | None]:
+        """Return our ends of the pipes as files."""
+        return [
+            None if fd is None else os.fdopen(fd, "wb" if number == 0 else "rb", 0)
+            for number, fd in enumerate(self.ours)
+        ]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from libcontainer.channel import CHILD, FAILED, SYNC, Channel
+from libcontainer.conversation import Request
 from libcontainer.errors import SetupError
 from libcontainer.plan import operations as do
 from libcontainer.plan.build_id import BUILD_ID
 from libcontainer.plan.context import Options, Plan
-from libcontainer.supervise import Creation, Request
+from libcontainer.supervise import Creation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def test_second_stage_without_an_introduction_is_not_waited_for_for_ever(
 ) -> None:
     """A first stage that was killed between its clone and its report must not hang the runtime."""
     made, theirs = creation
-    monkeypatch.setattr("libcontainer.supervise.CHILD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("libcontainer.conversation.CHILD_TIMEOUT_S", 0.05)
     os.write(theirs, report(SYNC, 1, do.SYNC_READY))
     try:
         with pytest.raises(SetupError, match="before the container was created"):

@@ -99,6 +99,13 @@ int op_set_scheduler(struct run *run, const struct set_scheduler *op)
 	return syscall(SYS_sched_setattr, 0, &attributes, 0) < 0 ? fail(run, errno, "sched_setattr", NULL) : 0;
 }
 
+int op_set_affinity(struct run *run, const struct set_affinity *op)
+{
+	if (syscall(SYS_sched_setaffinity, 0, op->cpus.length, text(run, op->cpus)) < 0)
+		return fail(run, errno, "sched_setaffinity", NULL);
+	return 0;
+}
+
 int op_set_io_priority(struct run *run, const struct set_io_priority *op)
 {
 	return syscall(SYS_ioprio_set, 2 /* IOPRIO_WHO_PGRP */, 0, (int)op->value) < 0

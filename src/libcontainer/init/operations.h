@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0x731a5cbc589d0b)
+#define BUILD_ID UINT64_C(0x4211913d6e51d6)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -100,6 +100,19 @@ struct join_cgroup {
 	int64_t tasks;
 };
 int op_join_cgroup(struct run *run, const struct join_cgroup *op);
+
+#define OP_JOIN_NAMESPACES 14
+struct join_namespaces {
+	int64_t process;
+	int64_t flags;
+};
+int op_join_namespaces(struct run *run, const struct join_namespaces *op);
+
+#define OP_SET_AFFINITY 15
+struct set_affinity {
+	struct text cpus;
+};
+int op_set_affinity(struct run *run, const struct set_affinity *op);
 
 #define OP_SET_PROPAGATION 20
 struct set_propagation {
@@ -286,6 +299,12 @@ struct open_target {
 };
 int op_open_target(struct run *run, const struct open_target *op);
 
+#define OP_TAKE_ROOTFS 44
+struct take_rootfs {
+	int64_t root;
+};
+int op_take_rootfs(struct run *run, const struct take_rootfs *op);
+
 #define OP_SET_HOSTNAME 50
 struct set_hostname {
 	struct text name;
@@ -451,6 +470,8 @@ static const struct layout layouts[] = {
 	[11] = { "BringLoopbackUp", "" },
 	[12] = { "OpenNetlink", "" },
 	[13] = { "JoinCgroup", "f" },
+	[14] = { "JoinNamespaces", "fi" },
+	[15] = { "SetAffinity", "b" },
 	[20] = { "SetPropagation", "ti" },
 	[21] = { "MakeParentPrivate", "t" },
 	[22] = { "OpenRootfs", "ti" },
@@ -475,6 +496,7 @@ static const struct layout layouts[] = {
 	[41] = { "OpenConsole", "iiiii" },
 	[42] = { "ReopenNull", "" },
 	[43] = { "OpenTarget", "sti" },
+	[44] = { "TakeRootfs", "f" },
 	[50] = { "SetHostname", "t" },
 	[51] = { "SetDomainname", "t" },
 	[52] = { "WriteSysctl", "tt" },
@@ -526,6 +548,10 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_open_netlink(run, operands);
 	case OP_JOIN_CGROUP:
 		return op_join_cgroup(run, operands);
+	case OP_JOIN_NAMESPACES:
+		return op_join_namespaces(run, operands);
+	case OP_SET_AFFINITY:
+		return op_set_affinity(run, operands);
 	case OP_SET_PROPAGATION:
 		return op_set_propagation(run, operands);
 	case OP_MAKE_PARENT_PRIVATE:
@@ -574,6 +600,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_reopen_null(run, operands);
 	case OP_OPEN_TARGET:
 		return op_open_target(run, operands);
+	case OP_TAKE_ROOTFS:
+		return op_take_rootfs(run, operands);
 	case OP_SET_HOSTNAME:
 		return op_set_hostname(run, operands);
 	case OP_SET_DOMAINNAME:

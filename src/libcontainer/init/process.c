@@ -38,6 +38,13 @@ int op_join_namespace(struct run *run, const struct join_namespace *op)
 	return 0;
 }
 
+int op_join_namespaces(struct run *run, const struct join_namespaces *op)
+{
+	if (setns(run->fds[op->process], (int)op->flags) < 0)
+		return fail(run, errno, "setns", NULL);
+	return 0;
+}
+
 int op_unshare(struct run *run, const struct unshare *op)
 {
 	if (unshare((int)op->flags) < 0)

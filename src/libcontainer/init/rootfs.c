@@ -44,6 +44,13 @@ static int take_rootfs(struct run *run, const char *path)
 	return run->rootfs_fd < 0 ? fail(run, errno, "open", path) : 0;
 }
 
+int op_take_rootfs(struct run *run, const struct take_rootfs *op)
+{
+	run->rootfs_fd = run->fds[op->root];
+	run->fds[op->root] = -1;
+	return 0;
+}
+
 /* The working directory moved to the new mount namespace with us, where no path may lead to it any more: clone(2), CLONE_NEWNS. */
 static int take_working_directory(struct run *run, const char *path)
 {

@@ -229,6 +229,25 @@ class JoinCgroup(Op, code=13):
     tasks: Fd
 
 
+class JoinNamespaces(Op, code=14):
+    """Enter those namespaces of the process behind the pidfd `process` that `flags` (CLONE_NEW flags) name, all
+    at once.
+
+    A pidfd cannot come to mean another process, as a number can. setns(2), Linux 5.8.
+    """
+
+    process: Fd
+    flags: Int
+
+
+class SetAffinity(Op, code=15):
+    """Run only on the CPUs of the bit mask `cpus`; of all bits set the kernel leaves those of the cpuset.
+    sched_setaffinity(2).
+    """
+
+    cpus: Blob
+
+
 # --- the root file system and mounts
 
 
@@ -458,6 +477,12 @@ class OpenTarget(Op, code=43):
     slot: Slot
     path: Text
     optional: Int
+
+
+class TakeRootfs(Op, code=44):
+    """Take the directory behind `root` as the root file system: the root of a process that runs in it."""
+
+    root: Fd
 
 
 # --- attributes of the container and of the process
