@@ -18,14 +18,17 @@ C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch]
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help packages native build demo test test-unit test-integration test-attack test-packaging
-.PHONY: test-enosys test-vm fuzz sanitize bench lint format wheel clean
+.PHONY: help packages engines native build demo test test-unit test-integration test-attack test-packaging
+.PHONY: test-enosys test-clients test-vm fuzz sanitize bench lint format wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 packages:
 	@tools/bootstrap $(PYTHON)
+
+engines:
+	@tools/bootstrap $(PYTHON) clients
 
 $(VENV)/.ready: pyproject.toml tools/develop.py | packages
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or later is needed; set PYTHON=")'
@@ -47,7 +50,8 @@ build: packages $(VENV)/.ready native ## Make the virtual environment .venv and 
 demo: build ## Show a container's whole life, on this machine's own files
 	@$(BIN)/python tools/demo.py
 
-test: build ## Run every test that this machine can run
+# As root `test` includes the tests with engines, which need them installed.
+test: build $(if $(filter 0,$(shell id -u)),engines) ## Run every test that this machine can run
 	@$(PYTEST) tests
 
 test-unit: build ## Run the tests that need no privilege
@@ -61,6 +65,9 @@ test-attack: build ## Run the tests that attack the runtime from inside a contai
 
 test-enosys: build ## Run the tests of the file system as on an older kernel, without the newer system calls
 	@$(BIN)/python -m tests.tools.enosys all $(PYTEST) -q -rfE $(addprefix tests/integration/test_,$(addsuffix .py,$(FILE_SYSTEM)))
+
+test-clients: build engines ## Run the tests in which podman, containerd and Docker call the runtime
+	@$(PYTEST) tests/clients
 
 test-vm: build ## Run the tests in virtual machines that have cgroup v2 only, and that systemd manages
 	@tools/bootstrap $(PYTHON) vm
