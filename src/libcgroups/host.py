@@ -46,10 +46,7 @@ class Hierarchy:
 
     @property
     def mount_data(self) -> str:
-        """The data for mount(2) of type cgroup that mounts this hierarchy again.
-
-        "cpu,cpuacct" or "name=systemd".
-        """
+        """The data for mount(2) that mounts this v1 hierarchy again: "cpu,cpuacct" or "name=systemd"."""
         return ",".join(self.controllers)
 
     @property

@@ -36,10 +36,7 @@ def limits(resources: Resources, sizes: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def page_sizes(pools: str = _POOLS) -> list[str]:
-    """Return the sizes of huge pages of this kernel, written as the hugetlb controller's files do.
-
-    "2MB", "1GB".
-    """
+    """Return the sizes of huge pages of this kernel as in the names of hugetlb files: "2MB", "1GB"."""
     try:
         names = os.listdir(pools)
     except FileNotFoundError:

@@ -70,10 +70,7 @@ class Manager(ABC):
 
     @property
     def paths(self) -> dict[str, str]:
-        """Controller → absolute cgroup directory.
-
-        "name=…" for a named v1 hierarchy, "" for the unified one.
-        """
+        """Absolute cgroup directory by controller: "name=…" for a named v1 hierarchy, "" for the unified one."""
         return {
             controller: cgroup.directory
             for cgroup in self.cgroups

@@ -47,18 +47,12 @@ class ContainerBuilder:
         self.streams: list[Stream] = [None, None, None]
 
     def with_root_path(self, path: Path | None) -> Self:
-        """Keep the records below `path`.
-
-        None or never called: /run/youki, or the user's runtime directory.
-        """
+        """Keep the records below `path`; None stands for /run/youki, or the user's runtime directory."""
         self.root_path = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
     def with_pid_file(self, path: Path | None) -> Self:
-        """Write the first process's number to `path` when the container is created.
-
-        A failure to do so is an error.
-        """
+        """Write the first process's number to `path` when the container is created; a failure to do so is an error."""
         self.pid_file = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
@@ -77,10 +71,7 @@ class ContainerBuilder:
         return self
 
     def with_stdin(self, stream: Stream) -> Self:
-        """Use `stream` (a descriptor, a file, PIPE or DEVNULL) as standard input.
-
-        None: this process's own.
-        """
+        """Use `stream` as standard input: a descriptor, a file, PIPE, DEVNULL, or None for this process's own."""
         self.streams[0] = stream
         return self
 
@@ -137,10 +128,7 @@ class InitContainerBuilder:
         return self
 
     def with_no_pivot(self, no_pivot: bool) -> Self:
-        """Move the root instead of pivot_root(2), for an initramfs.
-
-        Weaker: only where pivot_root cannot be used.
-        """
+        """Move the root instead of pivot_root(2), for an initramfs. Weaker: only where pivot_root cannot be used."""
         self.no_pivot = no_pivot
         return self
 
@@ -157,7 +145,7 @@ class InitContainerBuilder:
     def with_rootless(self, rootless: bool | None) -> Self:
         """Say whether a cgroup that may not be made is no error.
 
-        None (default): only where no path and no limit is asked for.
+        With None, the default, it is none where neither a path nor a limit is asked for.
         """
         self.rootless = rootless
         return self
@@ -308,7 +296,7 @@ def resolve_rootfs(bundle: str, path: str) -> str:
 def enforces_devices(host: Host, manager: Manager) -> bool:
     """Tell whether device rules are enforced.
 
-    By the devices controller of v1, or on v2 by a program that only root may load.
+    The devices controller of v1 does it, or on v2 a program that only root may load.
     """
     return (
         host.privileged
@@ -318,18 +306,15 @@ def enforces_devices(host: Host, manager: Manager) -> bool:
 
 
 def listen_fds() -> int:
-    """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)).
-
-    0 without it.
-    """
+    """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)); 0 without it."""
     value = os.environ.get("LISTEN_FDS", "")
     return int(value) if value.isascii() and value.isdigit() else 0
 
 
 def _warnings(spec: dict[str, Any], host: Host, options: Options) -> list[str]:
-    """Return what of the configuration could not be granted, in sentences.
+    """Return, in sentences, what of the configuration could not be granted.
 
-    The spec wants a warning (config.md "capabilities").
+    The spec wants a warning, not an error (config.md "capabilities").
     """
     if not (spec.get("process") or {}).get("capabilities"):
         return []

@@ -2,11 +2,10 @@
 
 Authority: runtime-spec bundle.md. The root comes from one of three sources:
 
-* `host`: the host's userland, read-only, with fresh /tmp, /run, /dev and /proc. Of /etc only what is listed
-here and
-  what everyone may read.
-* `rootfs:PATH`: a directory that is there already; it is not changed.
-* `tar:FILE`: an archive of a root filesystem (such as `docker export` or `podman export` write), unpacked.
+    host            the host's userland, read-only, with fresh /tmp, /run, /dev and /proc; of /etc only what
+                    is listed here and what everyone may read
+    rootfs:PATH     a directory that is there already; it is not changed
+    tar:FILE        an archive of a root filesystem, as `docker export` and `podman export` write it, unpacked
 
 Rare work, off the hot path.
 """

@@ -66,10 +66,7 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the bit mask of capability names.
-
-    Upper or lower case, names that nobody knows are left out (see `warnings`).
-    """
+    """Return the bit mask of capability names, in upper or lower case; unknown ones are left out (see `warnings`)."""
     value = 0
     for name in names:
         number = NUMBERS.get(name) if name in NUMBERS else NUMBERS.get(name.upper())
@@ -84,10 +81,7 @@ def names(value: int) -> list[str]:
 
 
 def available(context: Context) -> int:
-    """Return what can be granted at all.
-
-    Everything inside a user namespace of the container's own, else what this process may.
-    """
+    """Return what can be granted at all: everything in a user namespace of the container's own, else what we may."""
     if context.userns:
         return (1 << len(NAMES)) - 1
     return context.host.capabilities & context.host.bounding

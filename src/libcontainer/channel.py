@@ -129,7 +129,7 @@ def connect(address: str) -> Channel | None:
 def is_listening(address: str) -> bool:
     """Tell whether init still waits for `start`.
 
-    A connection without a word only asks. A full backlog means that it does.
+    A connection without a word only asks. A full backlog, too, means that it waits.
     """
     socket = _socket.socket(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK

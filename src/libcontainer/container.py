@@ -52,9 +52,9 @@ class Container:
 
     @classmethod
     def load(cls, root: str | os.PathLike[str] | None, container_id: str) -> Container:
-        """Return the container of that id below `root` (None.
+        """Return the container of that id below `root`, None standing for the default root.
 
-        The default root). Raises NotFound, InvalidArgument and StateError.
+        Raises NotFound, InvalidArgument and StateError.
         """
         where = state.default_root() if root is None else os.path.abspath(os.fspath(root))
         with Directory.open(where, container_id) as directory:
@@ -316,9 +316,9 @@ class Container:
             return False
 
     def _open_pidfd(self) -> int:
-        """Return a pidfd that is certainly of our process.
+        """Return a pidfd that is certainly of our process: opened first, then the start time compared.
 
-        Opened first, then the start time compared. Raises StateError.
+        Raises StateError.
         """
         if self._pidfd >= 0:
             return self._pidfd

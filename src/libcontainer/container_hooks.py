@@ -40,7 +40,7 @@ def compile_hooks(context: Context, kind: str, status: str, env: list[bytes] | N
 
 
 def _state(context: Context, status: str) -> tuple[bytes, bytes]:
-    """Return the state as JSON in two parts (runtime.md "State").
+    """Return the state as JSON (runtime.md "State") in two parts.
 
     Init puts its own pid, as seen in the container, between them.
     """

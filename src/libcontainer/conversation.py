@@ -199,10 +199,7 @@ class Conversation:
     # Failure
 
     def _died(self) -> Error:
-        """Return the error for an init that ended without a word.
-
-        Killed from outside, most often for want of memory.
-        """
+        """Return the error for an init that ended without a word: killed, most often for want of memory."""
         status = None
         if self.stage_one:
             status, self.stage_one = reap(self.stage_one), 0
@@ -222,10 +219,7 @@ class Conversation:
         )
 
     def _abort(self, error: BaseException) -> None:
-        """Remove everything that was made.
-
-        Errors on the way are added to `error` as notes, never raised over it.
-        """
+        """Remove everything that was made. Errors on the way are added to `error` as notes, never raised over it."""
         if self.channel is not None:
             self.channel.close()
         for cleanup in self._cleanups():
@@ -285,9 +279,9 @@ def open_namespace(path: str, nstype: int, pointer: str) -> int:
 
 
 def check_sibling(pid: int) -> None:
-    """Raise SetupError unless the parent of `pid` became our own parent, which must be a subreaper for it.
+    """Raise SetupError unless the parent of `pid` became our own parent.
 
-    PR_SET_CHILD_SUBREAPER(2const).
+    That one must be a subreaper for it: PR_SET_CHILD_SUBREAPER(2const).
     """
     with open(f"/proc/{pid}/stat", "rb") as file:
         parent = int(file.read().rpartition(b")")[2].split()[1])

@@ -68,7 +68,7 @@ def await_exit(pidfd: int, timeout: float | None, what: str) -> None:
 def exit_status(pidfd: int) -> ExitStatus:
     """Return how the ended process ended.
 
-    By waiting for our child, or else from the kernel's memory of it (ioctl_pidfd PIDFD_GET_INFO).
+    Of a child waitid(2) tells it, of another process the kernel's memory of it (ioctl_pidfd PIDFD_GET_INFO).
     """
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)

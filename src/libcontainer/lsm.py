@@ -1,7 +1,7 @@
-"""Labels of the security modules: AppArmor profiles and SELinux labels. config.md "apparmorProfile",
-"selinuxLabel".
+"""Labels of the security modules: AppArmor profiles and SELinux labels.
 
-A label that was requested and cannot be had is an error: a payload must not run unconfined by mistake.
+config.md "apparmorProfile", "selinuxLabel". A label that was requested and cannot be had is an error: a payload
+must not run unconfined by mistake.
 """
 
 from __future__ import annotations

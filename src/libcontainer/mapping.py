@@ -1,8 +1,7 @@
-"""User namespaces as values: an id mapping that an id-mapped mount refers to. mount_setattr(2)
-MOUNT_ATTR_IDMAP.
+"""User namespaces as values: an id mapping that an id-mapped mount refers to.
 
-The namespace is made by a short-lived init, whose maps are written from outside; its descriptor keeps it
-alive.
+mount_setattr(2) MOUNT_ATTR_IDMAP. The namespace is made by a short-lived init, whose maps are written from
+outside; its descriptor keeps it alive.
 """
 
 from __future__ import annotations

@@ -381,7 +381,7 @@ def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
 def _attributes(request: Request, slot: int) -> Iterator[Op]:
     """Yield the changes to the mount in `slot`.
 
-    Its own attributes, then those of the whole tree, then propagation in the given order.
+    First its own attributes, then those of the whole tree, then propagation in the given order.
     """
     where = request.pointer
     if request.set | request.clear:
@@ -472,10 +472,7 @@ def _inherits_mode(request: Request) -> bool:
 
 
 def delayed_readonly(request: Request) -> bool:
-    """Tell whether the mount becomes read-only only after everything below it has been made.
-
-    Tmpfs, and /dev.
-    """
+    """Tell whether the mount becomes read-only only after everything below it has been made: tmpfs, and /dev."""
     return (
         request.readonly and not request.bind and (request.fstype == "tmpfs" or request.destination == "/dev")
     )
@@ -496,10 +493,9 @@ def _sysfs_is_refused(context: Context) -> bool:
 
 
 def _sysfs_of_host(request: Request) -> Iterator[Op]:
-    """Yield a bind of the host's /sys.
+    """Yield a bind of the host's /sys, with all that is asked for applied to its whole tree.
 
-    What is asked for holds for its whole tree: cgroups that are delegated to the caller must not be writable
-    behind a read-only /sys (CVE-2023-25809).
+    Cgroups that are delegated to the caller must not be writable behind a read-only /sys (CVE-2023-25809).
     """
     where = request.pointer
     yield do.OpenTree(pointer=where, slot=IN_HAND, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
@@ -541,9 +537,9 @@ def _data(request: Request) -> bytes:
 
 
 def _classic(context: Context, request: Request) -> Iterator[Op]:
-    """Yield mount(2) calls.
+    """Yield mount(2) calls: the mount, then for a bind its flags, then the propagation.
 
-    The mount, then for a bind its flags, then the propagation. For older kernels and a few old flags.
+    For older kernels and a few old flags.
     """
     new = context.host.new_mount_api
     if request.idmap or (request.recursive_set | request.recursive_clear and not new):

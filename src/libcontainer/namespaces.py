@@ -56,7 +56,7 @@ def enter(context: Context) -> Iterator[Op]:
 def _join_cgroups(context: Context) -> Iterator[Op]:
     """Yield stage two's way into the v1 cgroups.
 
-    After the clone, so that the memory of the namespaces themselves is not the container's: a limit of 256
+    Only after the clone, so that the memory of the namespaces themselves is not the container's: a limit of 256
     KiB leaves no room for it.
     """
     if context.options.self_join:
@@ -107,10 +107,10 @@ def _user(context: Context) -> Iterator[Op]:
 
 
 def groups_rule(context: Context) -> int:
-    """Tell whether setgroups(2) will be permitted: not below a gid map that an unprivileged process wrote
-    (user_namespaces(7)).
+    """Tell whether setgroups(2) will be permitted, as one of the GROUPS_ rules.
 
-    A joined user namespace does not show who wrote its map, so there it is tried.
+    It is not below a gid map that an unprivileged process wrote (user_namespaces(7)). A joined user namespace does
+    not show who wrote its map, so there it is tried.
     """
     if not context.userns:
         return do.GROUPS_SET

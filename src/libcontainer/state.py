@@ -1,10 +1,12 @@
 """What is on disk about a container, and what can be told from it.
 
-    <root>/<id>/            mode 0700; flock(2) on the directory serialises the commands that change something
-        intent.json         what is about to exist (the cgroup), written before anything does, removed when
-        state.json is there state.json          what exists; replaced atomically config.json         the
-        configuration as it was at create: later edits of the bundle do not count (runtime.md) start.sock
-        where init waits for `start`; gone once the payload runs
+    <root>/<id>/            mode 0700; flock(2) on it serialises the commands that change something
+        intent.json         what is about to exist (cgroup, class of service), written before anything does;
+                            removed when state.json is there
+        state.json          what exists; replaced atomically
+        config.json         the configuration as it was at create: later edits of the bundle do not count
+                            (runtime.md)
+        start.sock          where init waits for `start`; gone once the payload runs
 
 The status is computed from facts, never stored: whether the process of that number *and start time* lives,
 whether init listens on start.sock, whether the cgroup is frozen. Nothing is synced to disk: a record that
@@ -149,9 +151,9 @@ def _make_private(path: str) -> None:
 
 
 class Directory:
-    """One container's directory, held open by descriptor.
+    """One container's directory, held open by descriptor; `lock` it before changing anything.
 
-    `lock` it before changing anything. A context manager that closes it.
+    A context manager that closes it.
     """
 
     __slots__ = ("container_id", "fd", "path")
@@ -219,10 +221,7 @@ class Directory:
             self.fd = -1
 
     def lock(self, timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        """Wait for the exclusive lock.
-
-        Raises Timeout when another command holds it for longer than `timeout_s`.
-        """
+        """Wait for the exclusive lock. Raises Timeout when another command holds it for longer than `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not self.try_lock():
             if time.monotonic() > deadline:
@@ -308,10 +307,7 @@ class Directory:
         return os.access(name, os.F_OK, dir_fd=self.fd)
 
     def remove(self) -> None:
-        """Remove the directory with everything in it.
-
-        Only flat files are ever made here; nothing is followed.
-        """
+        """Remove the directory with everything in it: only flat files are ever made here, and nothing is followed."""
         for name in os.listdir(self.fd):
             self.remove_file(name)
         try:

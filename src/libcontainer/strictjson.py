@@ -62,10 +62,7 @@ class _Refused:
 
 
 class _Hooks:
-    """What the scanner calls and asks while it reads one text.
-
-    It also remembers what was wrong on the way.
-    """
+    """What the scanner calls and asks while it reads one text; it remembers what was wrong on the way."""
 
     strict = True  # control characters inside strings are errors
     object_hook = None

@@ -140,9 +140,9 @@ class Creation(Conversation):
         return point == do.SYNC_READY
 
     def _limit(self) -> None:
-        """Apply the cgroup limits.
+        """Apply the cgroup limits, before any hook runs.
 
-        When init's own work is done, so that a low limit meets the payload, but before any hook runs.
+        Only when init's own work is done, so that a low limit meets the payload.
         """
         if self.limited:
             return

@@ -1,7 +1,7 @@
 """The log: what happened, in the two formats that callers of runc parse.
 
-text   time="2026-01-02T03:04:05Z" level=error msg="container \\"x\\" does not exist"
-json   {"level":"error","msg":"container \\"x\\" does not exist","time":"2026-01-02T03:04:05Z"}
+    text   time="2026-01-02T03:04:05Z" level=error msg="container \\"x\\" does not exist"
+    json   {"level":"error","msg":"container \\"x\\" does not exist","time":"2026-01-02T03:04:05Z"}
 
 Callers (containerd, podman, CRI-O) keep the last line, so each record is one line, each message stands alone.
 With `--log FILE` records go to FILE, and errors are also told on standard error in words. Without it all goes

@@ -15,10 +15,7 @@ BOOTED = "/run/systemd/system"  # sd_booted(3)
 
 
 class UnitName:
-    """A parsed "slice:prefix:name".
-
-    The parent `slice`, the `unit` to make in it, and whether that is itself a slice.
-    """
+    """A parsed "slice:prefix:name": the parent `slice`, and the `unit` to make in it, which may be a slice itself."""
 
     __slots__ = ("slice", "unit")
 
@@ -33,10 +30,7 @@ class UnitName:
 
     @property
     def path(self) -> str:
-        """The path of the unit's cgroup below that of the manager.
-
-        The mount point, or the user manager's cgroup.
-        """
+        """The path of the unit's cgroup below the manager's: the mount point, or the user manager's cgroup."""
         if self.is_slice:
             return expand_slice(self.unit)
         return f"{expand_slice(self.slice).rstrip('/')}/{self.unit}"

@@ -1,6 +1,6 @@
-"""`network`: classes and priorities of packets exist in cgroup v1 only (cgroup-v2.rst.
+"""`network`: classes and priorities of packets exist in cgroup v1 only.
 
-Match the cgroup in nftables or eBPF).
+On v2 nftables or eBPF match the cgroup instead (cgroup-v2.rst).
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 This order is the security policy; nothing sorts it afterwards. Each concern has its own module, imported here
 only when the spec asks for it. On the hot path.
 
-    stage one      host's namespaces: what needs the host's identity or comes before the new namespaces clone
-    the new namespaces file system    the host's tree is still reachable: nothing of the image runs, every
-    name is looked up below the rootfs change root    from here on the host's tree is gone attributes
-    names, labels, sysctls before /proc/sys becomes read-only; masks after them user           identity and
-    capabilities; from here on no step may need a privilege gate           the runtime records the state, then
-    `start` is awaited
+    stage one      the host's namespaces: what needs the host's identity, or comes before the new ones
+      clone        the new namespaces
+    file system    the host's tree is still reachable: nothing of the image runs, every name is looked up
+                   below the rootfs
+    change root    from here on the host's tree is gone
+    attributes     names, labels, and sysctls before /proc/sys becomes read-only; masks after them
+    user           identity and capabilities: from here on no step may need a privilege
+    gate           the runtime records the state, then `start` is awaited
 """
 
 from __future__ import annotations
@@ -106,10 +108,7 @@ def _file_system(context: Context) -> Iterator[Op]:
 
 
 def _propagation(context: Context, rootfs: bytes) -> Iterator[Op]:
-    """Yield what keeps the container's mounts off the host.
-
-    By default the host's still reach the container.
-    """
+    """Yield what keeps the container's mounts off the host; by default the host's still reach the container."""
     name = context.linux.get("rootfsPropagation") or "rslave"
     pointer = "/linux/rootfsPropagation"
     flags = mounts.PROPAGATION[name] | mounts.MS_REC

@@ -63,9 +63,9 @@ def explain(
     no_new_keyring: bool = False,
     host: Host | None = None,
 ) -> list[str]:
-    """Return the plan of the bundle as lines.
+    """Return the plan of the bundle as lines; nothing is made.
 
-    Nothing is made. Raises InvalidConfig and Unsupported as `create` would.
+    Raises InvalidConfig and Unsupported as `create` would.
     """
     from libcontainer.spec.check import warnings
 

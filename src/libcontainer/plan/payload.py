@@ -116,10 +116,7 @@ def user(context: Context, *, make_cwd: bool) -> Iterator[Op]:
 
 
 def _groups(context: Context, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the supplementary groups.
-
-    Exactly the listed ones, so that the caller's never leak in (config.md "user").
-    """
+    """Return the supplementary groups: exactly the listed ones (config.md "user"), never the caller's too."""
     groups = identity.get("additionalGids") or []
     rule = namespaces.groups_rule(context)
     if groups and rule != do.GROUPS_SET:
