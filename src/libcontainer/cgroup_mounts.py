@@ -7,29 +7,26 @@ the host's namespace would change the options of the host's.
 
 from __future__ import annotations
 
-from libcontainer.mounts import (
+from libcontainer.mount_options import (
     ATTR_NODEV,
     ATTR_NOEXEC,
     ATTR_NOSUID,
     ATTR_RDONLY,
-    IN_HAND,
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_RDONLY,
     MS_REC,
-    OPEN_TREE_CLONE,
-    classic_propagation,
-    tree_attributes,
 )
+from libcontainer.mounts import IN_HAND, OPEN_TREE_CLONE, classic_propagation, tree_attributes
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libcontainer.mounts import Request
+    from libcontainer.mount_options import Request
     from libcontainer.plan.context import Context
     from libcontainer.plan.operations import Op
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from libcontainer.mounts import MS_BIND, OPEN_TREE_CLONE, requests
+from libcontainer.mount_options import MS_BIND
+from libcontainer.mounts import OPEN_TREE_CLONE, requests
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False

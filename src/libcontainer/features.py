@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from libcontainer import capabilities, memory_policy, mounts
+from libcontainer import capabilities, memory_policy, mount_options
 from libcontainer.version import OCI_VERSION, OCI_VERSION_MIN, VERSION
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def features() -> dict[str, Any]:
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
         "hooks": list(HOOKS),
-        "mountOptions": sorted(mounts.OPTIONS),
+        "mountOptions": sorted(mount_options.OPTIONS),
         "linux": _linux(),
         "annotations": _annotations(),
         "potentiallyUnsafeConfigAnnotations": _unsafe_annotations(),
@@ -52,7 +52,7 @@ def _linux() -> dict[str, Any]:
         "selinux": {"enabled": implemented("libcontainer.lsm")},
         "intelRdt": _intel_rdt(),
         "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
-        "mountExtensions": {"idmap": {"enabled": "idmap" in mounts.OPTIONS}},
+        "mountExtensions": {"idmap": {"enabled": "idmap" in mount_options.OPTIONS}},
         "netDevices": {"enabled": implemented("libcontainer.network")},
     }
 

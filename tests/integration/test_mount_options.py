@@ -1,4 +1,4 @@
-"""Mount options: what each one of mounts.OPTIONS does to a mount. config.md "Mounts", mount(8), mount_setattr(2)."""
+"""Mount options: what each one of mount_options.OPTIONS does to a mount. mount(8), mount_setattr(2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libcontainer.mounts import OPTIONS
+from libcontainer.mount_options import OPTIONS
 
 from .boxes import MODES, Box, host_directory
 

@@ -17,6 +17,7 @@ HOT = [
     "deletion",
     "devices",
     "exit_status",
+    "mount_options",
     "mounts",
     "namespaces",
     "release",

@@ -10,12 +10,12 @@ import pytest
 
 from libcgroups.cgroup import Cgroup
 from libcgroups.host import Hierarchy
-from libcontainer import mounts
+from libcontainer import mount_options, mounts
 from libcontainer.host import Host
 from libcontainer.plan import operations as do
 from libcontainer.plan.context import Context, Options
 
-SAFE = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
+SAFE = mount_options.ATTR_NOSUID | mount_options.ATTR_NODEV | mount_options.ATTR_NOEXEC
 V1 = [
     Hierarchy("/sys/fs/cgroup/cpu,cpuacct", ("cpu", "cpuacct")),
     Hierarchy("/sys/fs/cgroup/memory", ("memory",)),
@@ -52,7 +52,7 @@ def test_v2_with_a_cgroup_namespace_is_one_fresh_mount() -> None:
     ops = plan("v2", [V2], "ro", "nosuid")
 
     assert [(op.fstype, op.attributes, op.parameters) for op in of(ops, do.NewMount)] == [
-        (b"cgroup2", SAFE | mounts.ATTR_RDONLY, [])
+        (b"cgroup2", SAFE | mount_options.ATTR_RDONLY, [])
     ]
     assert [(op.target, op.kind) for op in of(ops, do.AttachMount)] == [
         (b"/sys/fs/cgroup", do.REAL_DIRECTORY)
@@ -77,7 +77,7 @@ def test_hosts_cgroups_are_readonly_for_who_is_rootless(
     """CVE-2023-25809: the caller owns what is delegated to it, and so would the container."""
     ops = plan("v2", [V2], "rw", namespace=False, userns=userns, capabilities=capabilities)
 
-    assert [bool(op.set & mounts.ATTR_RDONLY) for op in of(ops, do.SetMountAttributes)] == [readonly]
+    assert [bool(op.set & mount_options.ATTR_RDONLY) for op in of(ops, do.SetMountAttributes)] == [readonly]
     assert all(op.set & op.clear == 0 for op in of(ops, do.SetMountAttributes))
 
 
@@ -85,7 +85,7 @@ def test_rootless_cgroups_are_readonly_with_the_classic_calls_too() -> None:
     """The same defence on an older kernel."""
     ops = plan("v2", [V2], "rw", namespace=False, userns=True, capabilities=0, new_mount_api=False)
 
-    assert [op.set & mounts.MS_RDONLY for op in of(ops, do.Remount)] == [mounts.MS_RDONLY]
+    assert [op.set & mount_options.MS_RDONLY for op in of(ops, do.Remount)] == [mount_options.MS_RDONLY]
 
 
 def test_v1_with_a_cgroup_namespace_mounts_each_hierarchy_again() -> None:
@@ -129,7 +129,7 @@ def test_readonly_v1_makes_the_tmpfs_readonly_last() -> None:
     ops = plan("v1", V1, "ro")
 
     assert isinstance(ops[-1], do.MakeReadonly)
-    assert [bool(op.attributes & mounts.ATTR_RDONLY) for op in of(ops, do.NewMount)] == [
+    assert [bool(op.attributes & mount_options.ATTR_RDONLY) for op in of(ops, do.NewMount)] == [
         False,
         True,
         True,
@@ -165,7 +165,7 @@ def test_targets_are_real_directories_and_nothing_is_executable(
     assert {op.kind for op in of(ops, do.AttachMount) + of(ops, do.Mount)} == {do.REAL_DIRECTORY}
     flags = [op.attributes for op in of(ops, do.NewMount)] + [op.set for op in of(ops, do.SetMountAttributes)]
     safe = [value & SAFE for value in flags]
-    classic = [op.flags for op in of(ops, do.Mount) if not op.flags & mounts.MS_BIND]
+    classic = [op.flags for op in of(ops, do.Mount) if not op.flags & mount_options.MS_BIND]
     classic += [op.set for op in of(ops, do.Remount)]
     assert all(value == SAFE for value in safe)
     assert all(value & (2 | 4 | 8) == 2 | 4 | 8 for value in classic)
@@ -179,6 +179,6 @@ def test_propagation_of_the_entry_is_applied_to_each_mount(mode: str, new: bool)
     hierarchies = V1 if mode == "v1" else [V2]
     ops = plan(mode, hierarchies, "rshared", new_mount_api=new)
 
-    changed = [op.propagation & mounts.MS_SHARED for op in of(ops, do.SetMountAttributes)]
-    changed += [op.flags & mounts.MS_SHARED for op in of(ops, do.ChangePropagation)]
-    assert changed == [mounts.MS_SHARED] * (len(V1) + 1 if mode == "v1" else 1)
+    changed = [op.propagation & mount_options.MS_SHARED for op in of(ops, do.SetMountAttributes)]
+    changed += [op.flags & mount_options.MS_SHARED for op in of(ops, do.ChangePropagation)]
+    assert changed == [mount_options.MS_SHARED] * (len(V1) + 1 if mode == "v1" else 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libcontainer import mounts
+from libcontainer import mount_options, mounts
 from libcontainer.errors import InvalidConfig, Unsupported
 from libcontainer.host import Host
 from libcontainer.plan import operations as do
@@ -146,7 +146,7 @@ def test_sources_are_opened_early_where_the_user_namespace_may_not_reach_them() 
     early, late = list(mounts.prepare(made)), list(mounts.compile_mounts(made))
 
     assert names(early) == ["OpenTree", "SetMountAttributes"]
-    assert early[1].propagation == mounts.MS_SLAVE
+    assert early[1].propagation == mount_options.MS_SLAVE
     assert names(late) == ["AttachMount"]
     assert early[0].slot == late[0].slot
 
@@ -224,7 +224,7 @@ def test_sysfs_on_the_hosts_network_is_bound_with_its_options_all_through() -> N
     ops = list(mounts.compile_mounts(made))
 
     assert names(ops) == ["OpenTree", "SetMountAttributes", "AttachMount"]
-    assert (ops[1].set, ops[1].recursive) == (mounts.ATTR_RDONLY, 1)
+    assert (ops[1].set, ops[1].recursive) == (mount_options.ATTR_RDONLY, 1)
 
 
 def test_old_flags_use_the_classic_call_and_keep_the_newer_ones() -> None:
@@ -232,7 +232,7 @@ def test_old_flags_use_the_classic_call_and_keep_the_newer_ones() -> None:
     ops = plan({"destination": "/t", "type": "tmpfs", "options": ["iversion", "rnoexec", "mode=700"]})
 
     assert names(ops) == ["Mount", "SetMountAttributes"]
-    assert ops[0].flags & mounts.MS_I_VERSION
+    assert ops[0].flags & mount_options.MS_I_VERSION
 
 
 def test_commas_in_an_overlays_paths_are_escaped_for_mount() -> None:
@@ -247,23 +247,23 @@ def test_commas_in_an_overlays_paths_are_escaped_for_mount() -> None:
     assert plan(entry, facts={"new_mount_api": False})[0].data == b"lowerdir=/a\\,b:/c,index=off"
 
 
-@given(st.lists(st.sampled_from(sorted(mounts.OPTIONS)), max_size=8))
+@given(st.lists(st.sampled_from(sorted(mount_options.OPTIONS)), max_size=8))
 def test_attributes_and_flags_never_contradict_each_other(options: list[str]) -> None:
     """The kernel refuses an attribute that is set and cleared; the flags of both sets of calls say the same."""
-    request = mounts.Request({**BIND, "options": options}, "/mounts/0", "/bundle")
+    request = mount_options.Request({**BIND, "options": options}, "/mounts/0", "/bundle")
     flags = {
         1: 1,
         2: 2,
         4: 4,
         8: 8,
-        mounts.ATTR_NODIRATIME: mounts.MS_NODIRATIME,
-        mounts.ATTR_NOSYMFOLLOW: 256,
+        mount_options.ATTR_NODIRATIME: mount_options.MS_NODIRATIME,
+        mount_options.ATTR_NOSYMFOLLOW: 256,
     }
 
     for chosen, cleared in ((request.set, request.clear), (request.recursive_set, request.recursive_clear)):
-        assert chosen & cleared & ~mounts.ATTR_ATIME == 0
-        if chosen & mounts.ATTR_ATIME:
-            assert cleared & mounts.ATTR_ATIME == mounts.ATTR_ATIME
+        assert chosen & cleared & ~mount_options.ATTR_ATIME == 0
+        if chosen & mount_options.ATTR_ATIME:
+            assert cleared & mount_options.ATTR_ATIME == mount_options.ATTR_ATIME
     for attribute, flag in flags.items():
         assert bool(request.set & attribute) == bool(request.flags_set & flag)
     assert request.flags_set & request.flags_clear == 0

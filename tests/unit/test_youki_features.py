@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import youki
-from libcontainer import capabilities, mounts
+from libcontainer import capabilities, mount_options
 from libcontainer.features import features, implemented
 from libcontainer.info import info
 
@@ -45,7 +45,7 @@ def test_features_come_from_the_tables_that_the_runtime_works_by() -> None:
     printed_features = printed("features")
 
     assert printed_features == features()
-    assert printed_features["mountOptions"] == sorted(mounts.OPTIONS)
+    assert printed_features["mountOptions"] == sorted(mount_options.OPTIONS)
     assert printed_features["linux"]["capabilities"] == list(capabilities.NAMES)
 
 

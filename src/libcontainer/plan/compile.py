@@ -15,7 +15,7 @@ only when the spec asks for it. On the hot path.
 
 from __future__ import annotations
 
-from libcontainer import devices, mounts, namespaces
+from libcontainer import devices, mount_options, mounts, namespaces
 from libcontainer.environment import compile_environment
 from libcontainer.plan import operations as do
 from libcontainer.plan import payload
@@ -111,15 +111,15 @@ def _propagation(context: Context, rootfs: bytes) -> Iterator[Op]:
     """Yield what keeps the container's mounts off the host; by default the host's still reach the container."""
     name = context.linux.get("rootfsPropagation") or "rslave"
     pointer = "/linux/rootfsPropagation"
-    flags = mounts.PROPAGATION[name] | mounts.MS_REC
-    if flags & mounts.MS_UNBINDABLE:
+    flags = mount_options.PROPAGATION[name] | mount_options.MS_REC
+    if flags & mount_options.MS_UNBINDABLE:
         # An unbindable root could not be bound on itself; it becomes so after the change of root.
-        flags = mounts.MS_PRIVATE | mounts.MS_REC
-    if flags & mounts.MS_SHARED and context.userns and context.makes("mount"):
+        flags = mount_options.MS_PRIVATE | mount_options.MS_REC
+    if flags & mount_options.MS_SHARED and context.userns and context.makes("mount"):
         # Copies for another user namespace are slaves at most; they become shared after the change of root.
-        flags = mounts.MS_SLAVE | mounts.MS_REC
+        flags = mount_options.MS_SLAVE | mount_options.MS_REC
     yield do.SetPropagation(pointer=pointer, path=b"/", flags=flags)
-    if flags & mounts.MS_SHARED:
+    if flags & mount_options.MS_SHARED:
         yield do.MakeParentPrivate(pointer=pointer, path=rootfs)
 
 
@@ -140,7 +140,9 @@ def _change_root(context: Context) -> Iterator[Op]:
 def _late_propagation(context: Context, *names: str) -> Iterator[Op]:
     name = context.linux.get("rootfsPropagation")
     if name in names:
-        yield do.SetPropagation(pointer="/linux/rootfsPropagation", path=b"/", flags=mounts.PROPAGATION[name])
+        yield do.SetPropagation(
+            pointer="/linux/rootfsPropagation", path=b"/", flags=mount_options.PROPAGATION[name]
+        )
 
 
 def _attributes(context: Context) -> Iterator[Op]:

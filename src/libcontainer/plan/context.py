@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from libcontainer.host import Host
-    from libcontainer.mounts import Request
+    from libcontainer.mount_options import Request
     from libcontainer.plan.operations import Op
 
 # Namespace types of the runtime-spec and their clone(2) flags.

@@ -168,7 +168,8 @@ def _flags(table: str, value: int) -> str:
 
 def _names(table: str) -> list[tuple[str, int]]:
     """Return names with their bits, those of several bits first."""
-    from libcontainer.mounts import AT_RECURSIVE, ATTR_ATIME, ATTR_IDMAP, OPEN_TREE_CLONE, OPTIONS
+    from libcontainer.mount_options import ATTR_ATIME, ATTR_IDMAP, OPTIONS
+    from libcontainer.mounts import AT_RECURSIVE, OPEN_TREE_CLONE
     from libcontainer.plan.context import NAMESPACES
 
     if table == "namespace":
