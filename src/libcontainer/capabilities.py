@@ -7,6 +7,7 @@ hot path.
 
 from __future__ import annotations
 
+from libcontainer.host import CAP_SYS_ADMIN
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -127,7 +128,13 @@ def drop_bounding(context: Context) -> Iterator[Op]:
 
 
 def limit(context: Context) -> Iterator[Op]:
-    """Yield the final sets, after the change of user."""
+    """Yield the final sets, after the change of user.
+
+    Exec needs CAP_SYS_ADMIN to load a filter without no_new_privs (seccomp(2)). The payload does not get it: what is
+    permitted before execve(2) has no part in what is permitted afterwards.
+    """
     masks = sets(context)
     del masks["bounding"]
+    if context.linux.get("seccomp") and not context.process.get("noNewPrivileges"):
+        masks["permitted"] |= 1 << CAP_SYS_ADMIN
     yield do.SetCapabilities(pointer="/process/capabilities", **masks)

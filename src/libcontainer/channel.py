@@ -35,17 +35,21 @@ class Report:
                 remedy="reinstall libcontainer: its Python part and its init program are of different versions",
             )
         self.call = call.rstrip(b"\0").decode("utf-8", "replace")
-        self.detail = data[_HEAD.size :].decode("utf-8", "replace")
+        self.detail = data[_HEAD.size :].rstrip(b"\0").decode("utf-8", "replace")
         self.fd = fd
 
 
 class Channel:
-    """The runtime's end. Closing it ends an init that has not been released."""
+    """The runtime's end. Closing it ends an init that has not been released.
 
-    __slots__ = ("socket",)
+    `last_words` is memory that an init with a system call filter shares: what it says there counts at the end.
+    """
+
+    __slots__ = ("last_words", "socket")
 
     def __init__(self, socket: _socket.socket) -> None:
         self.socket = socket
+        self.last_words = -1
 
     @classmethod
     def pair(cls) -> tuple[Channel, int]:
@@ -56,6 +60,9 @@ class Channel:
     def close(self) -> None:
         """Close the socket; closing twice is fine."""
         self.socket.close()
+        if self.last_words >= 0:
+            os.close(self.last_words)
+            self.last_words = -1
 
     def send_plan(self, plan: int, descriptors: list[int]) -> None:
         """Send the descriptor of the encoded plan with those that it names."""
@@ -90,10 +97,12 @@ class Channel:
         """
         try:
             data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
-        except (ConnectionResetError, TimeoutError):
+        except TimeoutError:
             return None
+        except ConnectionResetError:
+            data, ancillary = b"", []
         if not data:
-            return None
+            return self._read_last_words()
         fds = [
             int.from_bytes(content[index : index + 4], "little")
             for level, kind, content in ancillary
@@ -104,7 +113,19 @@ class Channel:
             os.close(extra)
         if len(data) < _HEAD.size:
             raise ProtocolError(f"init sent {len(data)} bytes that are no report")
-        return Report(data, fds[0] if fds else -1)
+        report = Report(data, fds[0] if fds else -1)
+        if report.kind == STARTED:
+            self.last_words, report.fd = report.fd, -1
+        return report
+
+    def _read_last_words(self) -> Report | None:
+        """Return the failure of an init that could send nothing any more (init/seccomp.c), once."""
+        if self.last_words < 0:
+            return None
+        data = os.pread(self.last_words, _LONGEST, 0)
+        os.close(self.last_words)
+        self.last_words = -1
+        return Report(data, -1) if any(data) else None
 
 
 def listen(address: str) -> int:

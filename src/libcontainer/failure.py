@@ -129,6 +129,19 @@ REMEDIES = {
         _errno.EDQUOT,
     ): "the user's quota of keys is used up: see kernel.keys.maxkeys, or use --no-new-keyring",
     ("keyctl", _errno.EPERM): "a filter around the runtime forbids keys: use --no-new-keyring",
+    (
+        "seccomp",
+        _errno.EINVAL,
+    ): "this kernel does not know the flags or an action of the filter: see linux.seccomp.flags",
+    (
+        "seccomp",
+        _errno.EACCES,
+    ): "without no_new_privs a filter needs CAP_SYS_ADMIN: set process.noNewPrivileges to true",
+    (
+        "seccomp",
+        _errno.EBUSY,
+    ): "a filter around the runtime notifies an agent already, and there can be one only",
+    ("seccomp", _errno.ENOMEM): "the filters of the runtime and of the payload are too long together",
     ("chdir", _errno.ENOENT): "the working directory does not exist in the container and could not be made",
     ("chdir", _errno.EACCES): "the container's user may not enter that directory",
     ("getcwd", _errno.ENOENT): "the working directory lies outside of the container (CVE-2024-21626)",
@@ -146,6 +159,10 @@ REMEDIES = {
         "execve",
         _errno.EAGAIN,
     ): "the container's user has more processes than its RLIMIT_NPROC, wherever they run",
+    (
+        "execve",
+        _errno.EPERM,
+    ): "a security module or the filter of linux.seccomp, which must allow execve, forbids it",
     (
         "execve",
         _errno.ENOENT,
@@ -230,7 +247,7 @@ SUBJECTS = {
     "SetCredentials": "becoming user {uid}, group {gid}",
     "SetCapabilities": "setting the capabilities",
     "CopyUp": "copying {target} up",
-    "Exec": "executing the payload",
+    "PrepareFilter": "loading the system call filter",
 }
 
 NEW_MOUNT_CALLS = frozenset(
@@ -250,6 +267,9 @@ def setup_error(report: Report, plan: Plan, spec: dict[str, Any]) -> Error:
         return _exec_error(report, op)
     if isinstance(op, do.RunHook):
         return _hook_error(report, op)
+    if isinstance(op, do.Exec):
+        # What Exec does beside execve is to load the filter.
+        op = do.PrepareFilter(pointer="/linux/seccomp", program=b"", flags=0, privileged=0)
     kind: type[Error] = SetupError
     if report.errno == _errno.ENOSYS:
         kind = Unsupported

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from libcontainer.seccomp.cache import Cache
+
 CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
 
 # fsopen(2), open_tree(2), move_mount(2) came with 5.2, mount_setattr(2) with 5.12.
@@ -53,7 +55,8 @@ class Host:
     `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets.
     `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
     namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `mounts`: the mount table.
-    `apparmor`, `selinux`: the security module is active. `status`: the fields of /proc/self/status.
+    `apparmor`, `selinux`: the security module is active. `status`: the fields of /proc/self/status. `filters`:
+    what compiles system call filters (seccomp.cache.Cache).
     """
 
     if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class Host:
         mounts: list[MountEntry]
         apparmor: bool
         selinux: bool
+        filters: Cache
 
     def __init__(self, **facts: Any) -> None:
         self.__dict__.update(facts)
@@ -132,6 +136,12 @@ def _apparmor() -> bool:
         return False
 
 
+def _filters() -> Cache:
+    from libcontainer.seccomp.cache import Cache
+
+    return Cache()
+
+
 _GATHER: dict[str, Callable[[Host], object]] = {
     "euid": lambda _: os.geteuid(),
     "egid": lambda _: os.getegid(),
@@ -143,4 +153,5 @@ _GATHER: dict[str, Callable[[Host], object]] = {
     "mounts": lambda _: _mounts(),
     "apparmor": lambda _: _apparmor(),
     "selinux": lambda _: os.path.exists("/sys/fs/selinux/enforce"),
+    "filters": lambda _: _filters(),
 }

@@ -359,9 +359,18 @@ def not_found(container_id: str, root: str) -> NotFound:
 
 
 def list_ids(root: str) -> list[str]:
-    """Return the ids below `root`, sorted; a missing root holds none. Raises InvalidArgument."""
+    """Return the ids below `root`, sorted; a missing root holds none. Raises InvalidArgument.
+
+    What begins with a dot is no container's (`validate_id`) but ours: seccomp/cache.py.
+    """
     try:
-        return sorted([entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)])
+        return sorted(
+            [
+                entry.name
+                for entry in os.scandir(root)
+                if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)
+            ]
+        )
     except FileNotFoundError:
         return []
     except OSError as error:

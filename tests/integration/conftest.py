@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libcontainer import Container, ContainerBuilder, ExitStatus
+from libcontainer import Container, ContainerBuilder, ExitStatus, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -245,4 +245,4 @@ def bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bundle]:
     for container in Container.list(made.root):
         container.delete(force=True)
     assert traces() == before
-    assert not made.root.exists() or list(made.root.iterdir()) == []
+    assert state.list_ids(str(made.root)) == []

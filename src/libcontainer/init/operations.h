@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0x4211913d6e51d6)
+#define BUILD_ID UINT64_C(0x2fce09c03ca8a5)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -456,6 +456,14 @@ struct exec {
 };
 int op_exec(struct run *run, const struct exec *op);
 
+#define OP_PREPARE_FILTER 70
+struct prepare_filter {
+	struct text program;
+	int64_t flags;
+	int64_t privileged;
+};
+int op_prepare_filter(struct run *run, const struct prepare_filter *op);
+
 static const struct layout layouts[] = {
 	[1] = { "JoinNamespace", "fi" },
 	[2] = { "Unshare", "i" },
@@ -517,6 +525,7 @@ static const struct layout layouts[] = {
 	[67] = { "AwaitStart", "f" },
 	[68] = { "RunHook", "ttlltitt" },
 	[69] = { "Exec", "lliii" },
+	[70] = { "PrepareFilter", "bii" },
 };
 
 static inline int dispatch(struct run *run, unsigned code, const void *operands)
@@ -642,6 +651,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_run_hook(run, operands);
 	case OP_EXEC:
 		return op_exec(run, operands);
+	case OP_PREPARE_FILTER:
+		return op_prepare_filter(run, operands);
 	}
 	return -1;
 }

@@ -16,6 +16,7 @@
 #include "kernel.h"
 #include "path.h"
 #include "payload.h"
+#include "seccomp.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -294,7 +295,7 @@ static void find_home(const struct run *run, uint32_t uid, char *ret_home, size_
 }
 
 /* Say which machine a program is for when the kernel says no more than "exec format error". */
-static const char *describe_format(const char *path, char *buffer, size_t size)
+static void describe_format(const char *path, char *buffer, size_t size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	unsigned char head[20];
@@ -304,28 +305,48 @@ static const char *describe_format(const char *path, char *buffer, size_t size)
 	else
 		snprintf(buffer, size, "%s: an ELF program for machine %u", path,
 			 head[5] == 2 ? head[18] << 8 | head[19] : head[19] << 8 | head[18]);
-	return buffer;
+}
+
+/* Tell whoever started us, who may have gone: that does not stop the payload. */
+static int report_start(struct run *run)
+{
+	struct report started = { .type = REPORT_STARTED, .step = run->step };
+	_cleanup_close_ int last_words = -1;
+
+	if (has_filter(run)) {
+		last_words = open_last_words(run);
+		if (last_words < 0)
+			return -1;
+	}
+	(void)send_report(run->channel, &started, last_words);
+	return 0;
 }
 
 int op_exec(struct run *run, const struct exec *op)
 {
-	static char home[PATH_MAX];
+	static char home[PATH_MAX], format[sizeof(run->failure.detail)];
 	char **arguments = string_vector(run, op->args, 0), **environment = string_vector(run, op->env, 1);
-	struct report started = { .type = REPORT_STARTED, .step = run->step };
 	int error;
 
 	if (op->home) {
 		find_home(run, (uint32_t)op->uid, home, sizeof(home));
 		environment[op->env.count] = home;
 	}
-	(void)send_report(run->channel, &started,
-			  -1); /* whoever started us may have gone: that does not stop the payload */
+	if (report_start(run) < 0)
+		return -1;
 	close_from((int)op->close_from, run->channel);
 	run->proc_fd = run->rootfs_fd = run->mask_fd = -1;
+	if (has_filter(run)) {
+		describe_format(run->executable, format, sizeof(format)); /* later it could not be read */
+		if (load_filter(run) < 0)
+			return -1;
+	}
 	execve(run->executable, arguments, environment);
 	error = errno;
-	if (error == ENOEXEC)
-		return fail(run, error, "execve",
-			    describe_format(run->executable, run->failure.detail, sizeof(run->failure.detail)));
-	return fail(run, error, "execve", run->executable);
+	if (error == ENOEXEC && !has_filter(run))
+		describe_format(run->executable, format, sizeof(format));
+	fail(run, error, "execve", error == ENOEXEC ? format : run->executable);
+	if (has_filter(run))
+		end_under_filter(run);
+	return -1;
 }

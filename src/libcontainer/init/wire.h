@@ -39,7 +39,9 @@ enum report_type {
 	REPORT_SYNC = 2,       /* value: the point that is reached */
 	REPORT_DESCRIPTOR = 3, /* value: what the accompanying descriptor is */
 	REPORT_FAILED = 4,     /* the step failed: error, call, detail */
-	REPORT_STARTED = 5,    /* the payload is about to be executed: the end of the channel after this is success */
+	REPORT_STARTED =
+		5, /* the payload is about to be executed: the end of the channel after this is success, unless the
+	                          memory whose descriptor comes along holds a REPORT_FAILED then */
 };
 
 enum descriptor_kind {
@@ -74,6 +76,12 @@ struct run {
 	int rootfs_fd; /* the root file system; "/" after the change of root */
 	int mask_fd;   /* the empty read-only directory behind masked directories */
 	const char *executable;
+	struct {
+		struct text program; /* empty: no filter */
+		unsigned flags;
+		bool privileged;
+	} filter;
+	struct report *last_words; /* shared with the runtime, for a failure under the filter */
 	struct report failure;
 };
 

@@ -37,7 +37,6 @@ def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
     Raises InvalidConfig for what only the compilers know, Unsupported for what this host cannot do.
     """
     context = Context(spec, host, options)
-    payload.refuse_what_is_missing(context)
     ops = [
         *_stage_one(context),
         *_file_system(context),

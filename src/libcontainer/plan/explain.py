@@ -38,6 +38,7 @@ FLAG_NAMES = {
     "Remount.set": "mount flag",
     "Remount.clear": "mount flag",
     "ChangePropagation.flags": "mount flag",
+    "PrepareFilter.flags": "filter flag",
 }
 SYNC_POINTS = {
     do.SYNC_MAPS: "id maps",
@@ -115,6 +116,8 @@ def _value(op: Op, name: str, kind: str, value: object, descriptors: list[Descri
     if kind == "Fd":
         assert isinstance(value, int)
         return "none" if value == do.NO_FD else _descriptor(descriptors[value])
+    if isinstance(op, do.PrepareFilter) and isinstance(value, bytes):
+        return f"{len(value) // 8}-instructions"
     if isinstance(value, bytes):
         return value.hex() if kind == "Blob" else _text(value)
     if isinstance(value, (list, tuple)):
@@ -174,6 +177,10 @@ def _names(table: str) -> list[tuple[str, int]]:
 
     if table == "namespace":
         return list(NAMESPACES.items())
+    if table == "filter flag":
+        from libcontainer.seccomp.profile import FLAGS, NEW_LISTENER
+
+        return [("listener", NEW_LISTENER), *FLAGS.items()]
     if table == "open_tree":
         return [("clone", OPEN_TREE_CLONE), ("recursive", AT_RECURSIVE)]
     if table == "attribute":

@@ -652,7 +652,8 @@ class RunHook(Op, code=68):
 class Exec(Op, code=69):
     """Close every descriptor from `close_from` on and execute the program found by FindExecutable. execve(2).
 
-    With `home` 1 HOME is added from the container's /etc/passwd entry of `uid` (`/` without one).
+    With `home` 1 HOME is added from the container's /etc/passwd entry of `uid` (`/` without one). The filter of
+    PrepareFilter, if any, is loaded in between.
     """
 
     args: Texts
@@ -660,6 +661,19 @@ class Exec(Op, code=69):
     close_from: Int
     home: Int
     uid: Int
+
+
+class PrepareFilter(Op, code=70):
+    """Check that the kernel takes a filter with `flags`, and keep `program` for Exec, which loads it as its last act
+    before execve(2): nothing of ours runs under it. seccomp(2).
+
+    With `privileged` 1 there is no no_new_privs, and loading takes the CAP_SYS_ADMIN that SetCapabilities has left
+    permitted; execve(2) takes it away (capabilities(7)).
+    """
+
+    program: Blob
+    flags: Int
+    privileged: Int
 
 
 # AttachMount.kind, Mount.kind

@@ -6,7 +6,6 @@ The order of the parts is written in compile.py and compile_tenant.py. On the ho
 from __future__ import annotations
 
 from libcontainer import capabilities, namespaces
-from libcontainer.errors import Unsupported
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -18,21 +17,6 @@ if TYPE_CHECKING:
     from libcontainer.plan.operations import Op
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# Parts of the specification that this library does not carry out yet. A filter or a limit that was asked for and is not
-# there is an error: nobody must believe to be protected by it.
-MISSING = {"seccomp": "system call filters"}
-
-
-def refuse_what_is_missing(context: Context) -> None:
-    """Raise Unsupported for a part of the specification that is not carried out."""
-    for name, words in MISSING.items():
-        if context.linux.get(name) is not None:
-            raise Unsupported(
-                f"config.json /linux/{name}: {words} are not implemented yet",
-                pointer=f"/linux/{name}",
-                remedy=f"remove linux.{name}, if the payload may run without it",
-            )
 
 
 def oom_score(context: Context) -> Iterator[Op]:
@@ -93,7 +77,10 @@ def no_new_privileges(context: Context) -> Iterator[Op]:
 
 
 def user(context: Context, *, make_cwd: bool) -> Iterator[Op]:
-    """Yield the way to the payload's user and capabilities: no step after it may need a privilege."""
+    """Yield the way to the payload's user, capabilities and filter.
+
+    No step after it may need a privilege but the loading of the filter, which Exec does.
+    """
     process = context.process
     identity = process.get("user") or {}
     uid, gid = identity.get("uid") or 0, identity.get("gid") or 0
@@ -113,6 +100,10 @@ def user(context: Context, *, make_cwd: bool) -> Iterator[Op]:
     yield do.SetCredentials(pointer="/process/user", uid=uid, gid=gid, **_groups(context, identity))
     yield from capabilities.limit(context)
     yield do.ChangeDirectory(pointer="/process/cwd", path=cwd, make=0, final=1)
+    if context.linux.get("seccomp"):
+        from libcontainer.seccomp import compile_filter
+
+        yield from compile_filter(context)
 
 
 def _groups(context: Context, identity: dict[str, Any]) -> dict[str, Any]:
