@@ -149,7 +149,7 @@ class Floor:
 
 def _cgroups(name: str) -> list[str]:
     """Return the cgroups that the floor makes: those that this library would make."""
-    from libcgroups.manager import new
+    from libcgroups import new
 
     words = []
     for cgroup in new(None, container_id=name).cgroups:

@@ -44,7 +44,9 @@ PUBLIC = {
     "libcontainer.plan.explain": ["explain"],
     "libcontainer.features": ["features"],
     "libcgroups.host": ["detect", "Setup", "Hierarchy"],
-    "libcgroups.manager": ["new", "Manager"],
+    "libcgroups.factory": ["new"],
+    "libcgroups.manager": ["Manager"],
+    "libcgroups.notifications": ["Notifications", "Oom"],
     "libcgroups.stats": [
         *(
             "Stats",

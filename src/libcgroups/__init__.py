@@ -27,8 +27,9 @@ from libcgroups.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from libcgroups.factory import new
     from libcgroups.host import Hierarchy, Setup, detect
-    from libcgroups.manager import Manager, new
+    from libcgroups.manager import Manager
 
 __all__ = [
     "CgroupError",
@@ -45,7 +46,7 @@ __all__ = [
     "new",
 ]
 
-_HOMES = {"Hierarchy": "host", "Setup": "host", "detect": "host", "Manager": "manager", "new": "manager"}
+_HOMES = {"Hierarchy": "host", "Setup": "host", "detect": "host", "Manager": "manager", "new": "factory"}
 
 
 def __getattr__(name: str) -> object:

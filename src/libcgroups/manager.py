@@ -1,4 +1,4 @@
-"""The manager of one cgroup across all hierarchies, and the choice of it by the host.
+"""The manager of one cgroup across all hierarchies. Which one is the host's affair: see `libcgroups.factory`.
 
 A life: `new(…)` → `plan_state()` (written down by the caller as an intent) → `create()` →
 `check_empty_and_thawed()` → `apply(resources)` → `add_process(pid)` → … → `kill_all()` → `remove()`. Another
@@ -16,26 +16,26 @@ import time
 from abc import ABC, abstractmethod
 
 from libcgroups import host
-from libcgroups.cgroup import Cgroup, read_file, remove_empty, walk
+from libcgroups.cgroup import Cgroup, remove_empty
 from libcgroups.errors import (
     PERMISSION_ERRNOS,
     CgroupError,
     InUse,
-    InvalidArgument,
     NotPermitted,
     Unsupported,
     from_os,
 )
-from libcgroups.path import normalise, resolve, visible_path
+from libcgroups.path import visible_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any, Literal
 
-    from libcgroups.host import Mode, Setup
+    from libcgroups.host import Mode
+    from libcgroups.notifications import Kind, Level, Notifications, Oom, Resource
     from libcgroups.resources import Resources
-    from libcgroups.stats import Stats
+    from libcgroups.stats import Pressure, Stats
 
     Driver = Literal["cgroupfs", "systemd"]
 
@@ -135,7 +135,9 @@ class Manager(ABC):
         for cgroup in self.cgroups:
             if cgroup.made:
                 continue
-            count = sum(len(pids) for pids in _pids_below(cgroup.directory))
+            from libcgroups import processes
+
+            count = sum(len(pids) for pids in processes.below(cgroup.directory))
             if count:
                 self._strangers = True
                 raise InUse(
@@ -223,8 +225,10 @@ class Manager(ABC):
         cgroup = self.primary
         if cgroup is None:
             return []
+        from libcgroups import processes
+
         found: set[int] = set()
-        for pids in _pids_below(cgroup.directory, descendants=descendants):
+        for pids in processes.below(cgroup.directory, descendants=descendants):
             found.update(pids)
         found.discard(0)  # a process of another pid namespace; kill(0) would hit our own group
         return sorted(found)
@@ -271,6 +275,37 @@ class Manager(ABC):
     def _measure(self) -> Stats:
         """Ask every controller."""
 
+    def oom_events(self) -> Notifications[Oom]:
+        """Watch for the cgroup running out of memory; see `libcgroups.notifications`.
+
+        Raises Unsupported without the memory controller, CgroupError.
+        """
+        from libcgroups import notifications
+
+        return notifications.oom_events(self)
+
+    def memory_pressure_events(self, level: Level = "medium") -> Notifications[Pressure]:
+        """Watch for want of memory, of `level` "low", "medium" or "critical".
+
+        On v1 these are the kernel's own (cgroup-v1/memory.rst, section 11), and what comes is empty; on v2
+        they are stalls of memory for some 5 %, some 10 % and full 10 % of two seconds. Raises InvalidArgument,
+        Unsupported, CgroupError.
+        """
+        from libcgroups import notifications
+
+        return notifications.memory_pressure_events(self, level)
+
+    def stall_events(
+        self, resource: Resource, *, kind: Kind = "some", stall_us: int, window_us: int = 2_000_000
+    ) -> Notifications[Pressure]:
+        """Watch for tasks that want `resource` ("cpu", "io", "memory") for `stall_us` within `window_us`.
+
+        Needs the unified hierarchy; a hybrid host will do. Raises as `memory_pressure_events`.
+        """
+        from libcgroups import notifications
+
+        return notifications.stall_events(self, resource, kind, stall_us, window_us)
+
     def kill_all(self, signal: int = SIGKILL, *, timeout_s: float = 10.0) -> None:
         """Send `signal` to every process of the cgroup and of those below it, however fast they fork.
 
@@ -293,7 +328,11 @@ class Manager(ABC):
 
     def populated(self) -> bool:
         """Tell whether any process is in or below the cgroup, also one that our pid namespace cannot see."""
-        return self.primary is not None and any(_pids_below(self.primary.directory))
+        if self.primary is None:
+            return False
+        from libcgroups import processes
+
+        return any(processes.below(self.primary.directory))
 
     def thaw_for_kill(self) -> None:
         """Thaw whatever keeps SIGKILL from taking effect."""
@@ -385,98 +424,9 @@ class Manager(ABC):
 
         Raises InvalidArgument if it does not describe one.
         """
-        try:
-            if state["version"] != STATE_VERSION or state["driver"] not in ("cgroupfs", "systemd"):
-                raise ValueError(f"version {state['version']!r}, driver {state['driver']!r}")
-            manager = _restored(state, [_cgroup_from_state(entry) for entry in state["cgroups"]])
-            manager._strangers = bool(state["planned"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidArgument(
-                f"this is not the state of a cgroup manager: {error}", remedy="remove the cgroup by hand"
-            ) from error
-        return manager
+        from libcgroups import factory
 
-
-def new(
-    cgroups_path: str | None,
-    *,
-    container_id: str,
-    driver: Driver = "cgroupfs",
-    root: str = host.DEFAULT_ROOT,
-    setup: Setup | None = None,
-    annotations: Mapping[str, str] | None = None,
-) -> Manager:
-    """Return the manager for this host; nothing is created yet.
-
-    `cgroups_path`: absolute counts from each hierarchy's mount point; relative is below the caller's cgroup
-    (v2: beside it); None is a cgroup named `container_id` there. For the systemd driver it is
-    "slice:prefix:name", and `annotations` may set properties of the unit (`org.systemd.property.*`). `setup`
-    saves a detection. Raises InvalidArgument, Unsupported (no hierarchy at `root`, or no systemd), CgroupError.
-    """
-    setup = host.detect(root) if setup is None else setup
-    if driver == "systemd":
-        from libcgroups.systemd import manager as systemd
-
-        return systemd.new(cgroups_path, container_id, setup, annotations)
-    if driver != "cgroupfs":
-        raise InvalidArgument(
-            f"the cgroup driver {driver!r} is not known", value=driver, remedy="use 'cgroupfs' or 'systemd'"
-        )
-    hierarchies = setup.hierarchies
-    if setup.unified_hierarchy is not None:
-        hierarchies += (setup.unified_hierarchy,)
-    if not hierarchies:
-        return _without_hierarchies(cgroups_path, root)
-    absolute = cgroups_path is not None and cgroups_path.startswith("/")
-    own = {} if absolute else host.own_cgroups()
-    sibling = setup.mode == "v2"
-    cgroups = [
-        Cgroup(hierarchy, resolve(cgroups_path, container_id, hierarchy, own, sibling=sibling))
-        for hierarchy in hierarchies
-    ]
-    return _manager(setup.mode, cgroups, optional=cgroups_path is None, reason=None)
-
-
-def _restored(state: dict[str, Any], cgroups: list[Cgroup]) -> Manager:
-    if state["driver"] == "systemd":
-        from libcgroups.systemd import manager as systemd
-
-        return systemd.from_state(state, cgroups)
-    return _manager(state["mode"], cgroups, optional=bool(state["optional"]), reason=state["reason"])
-
-
-def _without_hierarchies(cgroups_path: str | None, root: str) -> Manager:
-    reason = f"no cgroup hierarchy is mounted at {root}"
-    if cgroups_path is not None:
-        raise Unsupported(
-            f"{reason}, so there is no place for the cgroup {cgroups_path}",
-            path=root,
-            value=cgroups_path,
-            remedy="mount the cgroup filesystem, or name no cgroup path",
-        )
-    return _manager("none", [], optional=True, reason=reason)
-
-
-def _manager(mode: Mode, cgroups: list[Cgroup], *, optional: bool, reason: str | None) -> Manager:
-    """Only the code for this host's arrangement is imported."""
-    if mode == "v2":
-        from libcgroups.v2.manager import V2Manager
-
-        return V2Manager(mode, cgroups, optional=optional, reason=reason)
-    if mode not in ("v1", "hybrid", "none"):
-        raise ValueError(f"mode {mode!r}")
-    from libcgroups.v1.manager import V1Manager
-
-    return V1Manager(mode, cgroups, optional=optional, reason=reason)
-
-
-def _cgroup_from_state(entry: dict[str, Any]) -> Cgroup:
-    path, made = entry["path"], entry["made"]
-    if normalise(path) != path or not path.startswith("/") or path == "/":
-        raise ValueError(f"path {path!r}")
-    if not isinstance(made, int) or not 0 <= made <= path.count("/"):
-        raise ValueError(f"made {made!r}")
-    return Cgroup(host.Hierarchy(entry["mountPoint"], tuple(entry["controllers"]), entry["root"]), path, made)
+        return factory.from_state(state)
 
 
 def _remove_busy(cgroup: Cgroup, error: OSError, deadline: float) -> None:
@@ -485,35 +435,3 @@ def _remove_busy(cgroup: Cgroup, error: OSError, deadline: float) -> None:
     from libcgroups import removal
 
     removal.remove(cgroup.directory, deadline)
-
-
-def _pids_below(directory: str, *, descendants: bool = True) -> list[list[int]]:
-    """Return the process ids of `directory` and of each cgroup below it.
-
-    A process of another pid namespace is 0.
-    """
-    found = []
-    for fd in walk(directory):
-        try:
-            found.append([int(pid) for pid in read_file("cgroup.procs", fd).split()])
-        except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:
-                found.append(_processes_of_threads(fd))
-            # ENOENT, ENODEV: removed while we looked, so it has no processes.
-            elif error.errno not in (errno.ENOENT, errno.ENODEV):
-                raise from_os(error, "read", f"{directory}/cgroup.procs") from error
-        if not descendants:
-            break
-    return found
-
-
-def _processes_of_threads(fd: int) -> list[int]:
-    """Return the processes of a threaded cgroup, which lists only threads (cgroup-v2.rst, "Threads")."""
-    pids: set[int] = set()
-    for thread in read_file("cgroup.threads", fd).split():
-        try:
-            status = read_file(f"/proc/{thread}/status")
-        except OSError:
-            continue  # the thread has ended
-        pids.update(int(line[5:]) for line in status.split("\n") if line.startswith("Tgid:"))
-    return sorted(pids)

@@ -225,11 +225,11 @@ class InitContainerBuilder:
 
     def _manager(self, spec: dict[str, Any], host: Host) -> tuple[Manager, dict[str, Any] | None]:
         """Return the cgroup manager and the limits that it will apply, checked before anything is made."""
-        from libcgroups import manager
+        from libcgroups import factory
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
         try:
-            found = manager.new(
+            found = factory.new(
                 path,
                 container_id=self.common.container_id,
                 driver="systemd" if self.systemd else "cgroupfs",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libcgroups import manager
+from libcgroups import new
 
 from .boxes import MODES, Box, host_mounts
 
@@ -29,7 +29,7 @@ def box(bundle: Bundle, request: pytest.FixtureRequest) -> Box:
 @pytest.fixture
 def hierarchies() -> list[str]:
     """The names of the host's v1 hierarchies and of the unified one beside them."""
-    found = manager.new(None, container_id="test-names")
+    found = new(None, container_id="test-names")
     if found.mode == "v2":
         pytest.skip("this host has cgroup v2 only")
     return [cgroup.mount_point.rpartition("/")[2] for cgroup in found.cgroups]
@@ -93,7 +93,7 @@ def test_writable_cgroups_may_be_divided(box: Box, hierarchies: list[str]) -> No
 def test_co_mounted_controllers_are_found_by_each_name(box: Box) -> None:
     """Programs look for /sys/fs/cgroup/cpu, whether it is mounted alone or as cpu,cpuacct."""
     box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
-    found = manager.new(None, container_id="test-names")
+    found = new(None, container_id="test-names")
     links = {link for cgroup in found.cgroups for link in cgroup.links}
     if not links:
         assert all(len(cgroup.controllers) <= 1 for cgroup in found.cgroups)

@@ -73,7 +73,7 @@ def test_the_hot_path_imports_nothing_heavy() -> None:
     """Each `youki state` would pay for it; also the modules of controllers wait until they are needed."""
     program = (
         f"import sys; sys.path.insert(0, {SOURCE!r}); before = set(sys.modules)\n"
-        "import libcgroups.host, libcgroups.manager, libcgroups.kill\n"
+        "import libcgroups.host, libcgroups.factory, libcgroups.kill\n"
         "import libcgroups.v1.manager, libcgroups.v2.manager\n"
         "print(*set(sys.modules) - before)"
     )

@@ -1,7 +1,7 @@
 """bpf(2): load the device program, attach it to a cgroup, replace the one that was there.
 
-Authority: bpf(2), linux/bpf.h (`union bpf_attr`), cgroup-v2.rst ("Device controller"). The only module that
-needs ctypes: Python has no other way to this system call. Needs CAP_BPF and CAP_NET_ADMIN, before Linux 5.8
+Authority: bpf(2), linux/bpf.h (`union bpf_attr`), cgroup-v2.rst ("Device controller"). Needs
+ctypes: Python has no other way to this system call. Needs CAP_BPF and CAP_NET_ADMIN, before Linux 5.8
 CAP_SYS_ADMIN, in the initial user namespace.
 
 Programs of several owners stand beside each other on a cgroup (BPF_F_ALLOW_MULTI), and an access passes when

@@ -86,11 +86,11 @@ def explain(
 
 
 def _cgroup_options(spec: dict[str, object]) -> dict[str, object]:
-    from libcgroups import manager as cgroups
+    from libcgroups import factory
 
     linux = spec.get("linux")
     path = linux.get("cgroupsPath") if isinstance(linux, dict) else None
-    manager = cgroups.new(path, container_id="container")
+    manager = factory.new(path, container_id="container")
     return {"cgroup_mode": manager.mode, "cgroups": manager.cgroups}
 
 
