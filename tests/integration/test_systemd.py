@@ -152,3 +152,13 @@ def test_memory_limit_is_enforced_in_a_scope(box: Bundle, runtime: str) -> None:
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
     assert "137" in done.stdout.split(), done
+
+
+def test_explain_shows_the_plan_with_a_scope(box: Bundle) -> None:
+    """systemd moves the first process, so that none of its steps enters a cgroup; the unit is not started."""
+    box.save()
+    plan = box.youki("--systemd-cgroup", "explain", "-b", str(box.path)).stdout
+
+    assert "JoinCgroup" not in plan
+    assert "parent=1 cgroup=none" in plan
+    assert shown(scope(box), "LoadState") == {"LoadState": "not-found"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer import InvalidConfig
+from libcontainer import CgroupError, InvalidConfig
 from libcontainer.host import Host
 from libcontainer.plan import operations as do
 from libcontainer.plan.context import Descriptor, Plan
@@ -122,3 +122,13 @@ def test_an_invalid_bundle_is_refused_as_create_would(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidConfig, match="/process/cwd"):
         explain(str(tmp_path))
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs this host")
+def test_the_systemd_driver_is_asked_as_create_would(tmp_path: Path) -> None:
+    """A plan for another driver than the one that will be used would be a lie."""
+    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(default_spec()))
+
+    with pytest.raises(CgroupError, match="systemd does not run this host"):
+        explain(str(tmp_path), systemd=True)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 
 from libcontainer.host import Host
-from libcontainer.namespaces import may_join_itself
 from libcontainer.plan import operations as do
 from libcontainer.plan.compile import compile_init
-from libcontainer.plan.context import Options
 from libcontainer.spec.load import load
 
 TYPE_CHECKING = False
@@ -62,36 +60,30 @@ def explain(
     config: str | None = None,
     no_pivot: bool = False,
     no_new_keyring: bool = False,
+    systemd: bool = False,
     host: Host | None = None,
 ) -> list[str]:
     """Return the plan of the bundle as lines; nothing is made.
 
-    Raises InvalidConfig and Unsupported as `create` would.
+    With `systemd` the cgroup is a unit of systemd, which is asked where. Raises InvalidConfig, CgroupError and
+    Unsupported as `create` would.
     """
+    from libcontainer.builder import ContainerBuilder
     from libcontainer.spec.check import warnings
 
     spec, _ = load(bundle, config)
-    bundle = os.path.realpath(bundle)
     host = host or Host()
-    options = Options(
-        bundle=bundle,
-        rootfs=os.path.realpath(os.path.join(bundle, spec["root"]["path"])),
-        no_pivot=no_pivot,
-        no_new_keyring=no_new_keyring,
-        self_join=may_join_itself(spec, host),
-        **_cgroup_options(spec),
+    builder = (
+        ContainerBuilder("container")
+        .as_init(bundle)
+        .with_systemd(systemd)
+        .with_no_pivot(no_pivot)
+        .with_no_new_keyring(no_new_keyring)
     )
+    manager, _ = builder._manager(spec, host)
+    options = builder._options(spec, manager, host)
     lines = [f"warning: {sentence}" for sentence in warnings(spec)]
     return lines + describe(compile_init(spec, host, options))
-
-
-def _cgroup_options(spec: dict[str, object]) -> dict[str, object]:
-    from libcgroups import factory
-
-    linux = spec.get("linux")
-    path = linux.get("cgroupsPath") if isinstance(linux, dict) else None
-    manager = factory.new(path, container_id="container")
-    return {"cgroup_mode": manager.mode, "cgroups": manager.cgroups}
 
 
 def describe(plan: Plan) -> list[str]:
