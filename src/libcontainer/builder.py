@@ -104,6 +104,7 @@ class InitContainerBuilder:
         self.sibling = False
         self.rootless: bool | None = None
         self.pidfd_socket: str | None = None
+        self.notify_socket: str | None = None
 
     def with_bundle(self, bundle: Path) -> Self:
         """Use another bundle directory."""
@@ -140,6 +141,14 @@ class InitContainerBuilder:
     def with_pidfd_socket(self, path: Path | None) -> Self:
         """Send a pidfd of the first process to the AF_UNIX socket at `path`."""
         self.pidfd_socket = None if path is None else os.path.abspath(os.fspath(path))
+        return self
+
+    def with_notify_socket(self, address: str | None) -> Self:
+        """Let the payload tell the service manager at `address` (its NOTIFY_SOCKET) that it is ready.
+
+        It gets a socket of its own; `libcontainer.notify_socket` serves that from the start on.
+        """
+        self.notify_socket = address or None
         return self
 
     def with_rootless(self, rootless: bool | None) -> Self:
@@ -205,6 +214,7 @@ class InitContainerBuilder:
                 pidfd_socket=self.pidfd_socket,
                 resources=resources,
                 rdt=group,
+                notify_socket=self.notify_socket,
             )
             creation = Creation(directory, spec, raw, plan, manager, host, options, request)
             creation.run()
@@ -253,6 +263,14 @@ class InitContainerBuilder:
 
         return rdt.plan(config, self.common.container_id, host.mounts)
 
+    def _notify_directory(self, spec: dict[str, Any]) -> str | None:
+        """Return where the notify socket will be: only a container with mounts of its own has one."""
+        namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+        if self.notify_socket is None or not any([item["type"] == "mount" for item in namespaces]):
+            return None
+        root = self.common.root_path or state.default_root()
+        return f"{root}/{self.common.container_id}/notify"
+
     def _options(self, spec: dict[str, Any], manager: Any, host: Host) -> Options:
         return Options(
             container_id=self.common.container_id,
@@ -267,6 +285,7 @@ class InitContainerBuilder:
             cgroups=manager.cgroups,
             # A scope of systemd does not exist before it is started with its first process.
             self_join=not self.systemd and may_join_itself(spec, host),
+            notify_directory=self._notify_directory(spec),
         )
 
     def _connect_console(self) -> int:

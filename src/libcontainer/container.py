@@ -132,6 +132,12 @@ class Container:
         return int(self._record.get("owner", 0))
 
     @property
+    def notify_socket(self) -> str | None:
+        """The service manager's socket that is told when the payload is ready; None where there is none."""
+        found = self._record.get("notifySocket")
+        return None if found is None else str(found)
+
+    @property
     def annotations(self) -> dict[str, str]:
         """The annotations of its configuration."""
         return dict(self._record.get("annotations") or {})

@@ -37,7 +37,8 @@ class Request:
 
     `stdio` replaces descriptors 0 to 2. `pid_file` and `console_socket` are paths, `console_fd` a connected
     socket or -1: without one the master of a terminal is kept in `Conversation.master`. `pidfd_socket`
-    receives a pidfd of the payload's process. `rdt` is the class of service (linux.intelRdt).
+    receives a pidfd of the payload's process. `rdt` is the class of service (linux.intelRdt). `notify_socket`
+    is the service manager's (NOTIFY_SOCKET).
     """
 
     stdio: Sequence[int | None] = (None, None, None)
@@ -46,6 +47,7 @@ class Request:
     pidfd_socket: str | None = None
     resources: dict[str, Any] | None = None
     rdt: rdt.Group | None = None
+    notify_socket: str | None = None
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)

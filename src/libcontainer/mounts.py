@@ -82,6 +82,10 @@ def requests(context: Context) -> list[Request]:
         request = Request(entry, f"/mounts/{index}", context.options.bundle)
         problems += _faults(request)
         found.append(request)
+    if context.options.notify_directory is not None:
+        from libcontainer.notify_socket import mount
+
+        found.append(Request(mount(context.options.notify_directory), "", context.options.bundle))
     if problems:
         raise InvalidConfig("config.json", problems)
     _label(context, found)

@@ -7,6 +7,7 @@
         config.json         the configuration as it was at create: later edits of the bundle do not count
                             (runtime.md)
         start.sock          where init waits for `start`; gone once the payload runs
+        notify/             the container's notify socket (notify_socket.py), where there is one
 
 The status is computed from facts, never stored: whether the process of that number *and start time* lives,
 whether init listens on start.sock, whether the cgroup is frozen. Nothing is synced to disk: a record that
@@ -306,15 +307,32 @@ class Directory:
         """Tell whether the file exists."""
         return os.access(name, os.F_OK, dir_fd=self.fd)
 
+    def make_directory(self, name: str) -> None:
+        """Make a directory that everybody may search, for a socket that a container gets."""
+        os.mkdir(name, dir_fd=self.fd)
+        os.chmod(name, 0o755, dir_fd=self.fd)
+
     def remove(self) -> None:
-        """Remove the directory with everything in it: only flat files are ever made here, and nothing is followed."""
+        """Remove the directory with everything in it: flat files, and directories of flat files."""
         for name in os.listdir(self.fd):
-            self.remove_file(name)
+            try:
+                self.remove_file(name)
+            except IsADirectoryError:
+                self._remove_directory(name)
         try:
             os.rmdir(self.path)
         except FileNotFoundError:
             pass
         self.close()
+
+    def _remove_directory(self, name: str) -> None:
+        fd = _open_directory(name, self.fd)
+        try:
+            for file in os.listdir(fd):
+                os.unlink(file, dir_fd=fd)
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=self.fd)
 
     def address(self, name: str) -> str:
         """Return a path for a socket in the directory that fits sun_path, however long the directory's own is

@@ -76,6 +76,8 @@ class Creation(Conversation):
                 group.look()
                 self.directory.write_record("intent.json", {**intent, "rdt": group.to_state()})
                 group.create()
+        if self.options.notify_directory is not None:
+            self.directory.make_directory("notify")
         self._make_cgroup()
 
     def _make_cgroup(self) -> None:
@@ -196,6 +198,7 @@ class Creation(Conversation):
             "steps": len(self.plan.ops),
             "hasProcess": bool(self.spec.get("process")),
             "noNewKeyring": self.options.no_new_keyring,
+            **({} if self.options.notify_directory is None else {"notifySocket": self.request.notify_socket}),
         }
 
     # Failure

@@ -5,6 +5,8 @@ On the hot path: imports the library's builder only.
 
 from __future__ import annotations
 
+import os
+
 from libcontainer.builder import ContainerBuilder
 from youki import log
 from youki.settings import state_root, systemd
@@ -30,6 +32,7 @@ def build(args: Arguments, settings: Arguments, detach: bool) -> Container:
         .with_no_new_keyring(args.no_new_keyring)
         .with_config(args.config)
         .with_pidfd_socket(args.pidfd_socket)
+        .with_notify_socket(os.environ.get("NOTIFY_SOCKET"))
     )
     if settings.rootless != "auto":
         builder = builder.with_rootless(settings.rootless == "true")

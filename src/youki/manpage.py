@@ -27,6 +27,14 @@ FILES = (
     ("/run/youki", "The state of the containers of root."),
     ("$XDG_RUNTIME_DIR/youki", "The state of the containers of an unprivileged user."),
 )
+ENVIRONMENT = (
+    (
+        "NOTIFY_SOCKET",
+        "The service manager's socket: the container gets one of its own, on which its payload says that it is ready.",
+    ),
+    ("LISTEN_FDS", "How many descriptors from 3 on are passed to the payload, as systemd.socket(5) does it."),
+    ("XDG_RUNTIME_DIR", "Where the state of an unprivileged user's containers is."),
+)
 EXAMPLES = (
     (
         "Run a command with the host's own programs:",
@@ -58,6 +66,7 @@ def _lines() -> Iterator[str]:
     for command in options.COMMANDS:
         yield from _command(command)
     yield from (".SH EXIT STATUS", *_pairs(EXIT_CODES))
+    yield from (".SH ENVIRONMENT", *_pairs(ENVIRONMENT))
     yield from (".SH FILES", *_pairs(FILES))
     yield ".SH EXAMPLES"
     for sentence, line in EXAMPLES:

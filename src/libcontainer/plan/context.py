@@ -36,7 +36,8 @@ class Options:
     `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is
     the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
     (libcgroups.cgroup.Cgroup). With `self_join` stage two enters them itself (v1), or is born in the
-    unified one, instead of the runtime moving stage one.
+    unified one, instead of the runtime moving stage one. `notify_directory` is that of the notify socket
+    (libcontainer.notify_socket), None without one.
     """
 
     container_id = "container"
@@ -50,6 +51,7 @@ class Options:
     cgroup_mode = "none"
     cgroups: Any = ()
     self_join = False
+    notify_directory: str | None = None
 
     def __init__(self, **values: Any) -> None:
         for name in values:

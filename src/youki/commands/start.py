@@ -11,4 +11,17 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, settings: Arguments) -> None:
-    Container.load(state_root(settings), args.id).start()
+    start(Container.load(state_root(settings), args.id))
+
+
+def start(container: Container) -> None:
+    """Start the container; one that has a notify socket is waited for until it is ready."""
+    if container.notify_socket is None:
+        container.start()
+        return
+    from libcontainer import notify_socket
+    from youki import log
+
+    notify_socket.start(container)
+    for warning in container.warnings:
+        log.warning(warning)
