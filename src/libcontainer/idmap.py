@@ -14,11 +14,11 @@ from __future__ import annotations
 import errno
 import os
 
-from libcontainer.errors import InvalidArgument, SetupError, Unsupported, in_words
+from libcontainer.errors import InvalidArgument, InvalidConfig, Problem, SetupError, Unsupported, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TypedDict
 
     class Mapping(TypedDict):
@@ -111,6 +111,40 @@ def write_maps(
     else:
         _run_helper(newuidmap, pid, uid_mappings, _UID)
     return _setgroups_allowed(directory)
+
+
+def check_maps(pid: int, uid_mappings: Sequence[Mapping], gid_mappings: Sequence[Mapping]) -> None:
+    """Raise InvalidConfig unless the user namespace of `pid`, which was joined, maps ids just so.
+
+    An empty list asks for nothing. Ids are those that the caller sees (user_namespaces(7)).
+    """
+    problems = []
+    for side, mappings in ((_UID, uid_mappings), (_GID, gid_mappings)):
+        with open(f"/proc/{pid}/{side.file}") as file:
+            lines = [tuple(int(word) for word in line.split()) for line in file]
+        if mappings and _merged([(m["containerID"], m["hostID"], m["size"]) for m in mappings]) != _merged(
+            lines
+        ):
+            there = (
+                ", ".join([f"{first} → {host} ({size} ids)" for first, host, size in lines]) or "no mapping"
+            )
+            expected = (
+                f"those of the user namespace that is joined, {there}; or none, to take them as they are"
+            )
+            problems.append(Problem(side.pointer, "other mappings", expected))
+    if problems:
+        raise InvalidConfig("config.json", problems)
+
+
+def _merged(extents: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the extents (first, host's first, size) in order, neighbours that go on like one as one."""
+    found: list[tuple[int, ...]] = []
+    for first, host, size in sorted(extents):
+        if found and (first, host) == (found[-1][0] + found[-1][2], found[-1][1] + found[-1][2]):
+            found[-1] = (*found[-1][:2], found[-1][2] + size)
+        else:
+            found.append((first, host, size))
+    return found
 
 
 def is_mapped(mappings: Sequence[Mapping], container_id: int) -> bool:

@@ -104,6 +104,9 @@ def _user(context: Context) -> Iterator[Op]:
         # write the time offsets then: /proc/self would be root's.
         yield do.SetDumpable(pointer=pointer, value=0)
     yield _join(context, "user")
+    if context.linux.get("uidMappings") or context.linux.get("gidMappings"):
+        # The runtime compares: only a process in a namespace shows what its mappings are.
+        yield do.Sync(pointer="/linux/uidMappings", point=do.SYNC_MAPS)
 
 
 def groups_rule(context: Context) -> int:

@@ -124,11 +124,7 @@ class Creation(Conversation):
         """Do what the sync point asks for; True when the container is created."""
         assert self.channel is not None
         if point == do.SYNC_MAPS:
-            from libcontainer.idmap import write_maps
-
-            linux = self.spec["linux"]
-            uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
-            write_maps(self.stage_one, uids, gids, privileged=self.host.privileged)
+            self._map_ids()
         elif point == do.SYNC_HOOKS:
             self._limit()
             self._run_hooks()
@@ -140,6 +136,17 @@ class Creation(Conversation):
             self._finish()
         self.channel.send(CONTINUE)
         return point == do.SYNC_READY
+
+    def _map_ids(self) -> None:
+        """Write the id mappings of a new user namespace; a joined one must have those that are given."""
+        from libcontainer import idmap
+
+        linux = self.spec["linux"]
+        uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
+        if any([item["type"] == "user" and item.get("path") for item in linux["namespaces"]]):
+            idmap.check_maps(self.stage_one, uids, gids)
+        else:
+            idmap.write_maps(self.stage_one, uids, gids, privileged=self.host.privileged)
 
     def _limit(self) -> None:
         """Apply the cgroup limits, before any hook runs.

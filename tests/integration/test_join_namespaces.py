@@ -6,16 +6,18 @@ user_namespaces(7): a namespace is governed from the user namespace that made it
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from libcontainer import Container, InvalidArgument, SetupError
+from libcontainer import Container, InvalidArgument, InvalidConfig, SetupError
 
 from .holders import beside, holder, identity, namespace_path, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .conftest import Bundle
 
@@ -89,6 +91,45 @@ def test_groups_are_set_in_a_joined_user_namespace(bundle: Bundle, pod: Containe
     joining.process["user"] = {"uid": 5, "gid": 6, "additionalGids": [7, 8]}
 
     assert joining.sh("id -u; id -g; id -G").lines == ["5", "6", "6 7 8"]
+
+
+def mapping(*extents: tuple[int, int, int]) -> list[dict[str, int]]:
+    """Return id mappings from (in the container, on the host, how many)."""
+    return [dict(zip(("containerID", "hostID", "size"), extent, strict=True)) for extent in extents]
+
+
+@pytest.mark.parametrize("extents", [[(0, 100000, 65536)], [(100, 100100, 65436), (0, 100000, 100)]])
+def test_mappings_of_a_joined_user_namespace_may_be_repeated(
+    bundle: Bundle, pod: Container, extents: list[tuple[int, int, int]]
+) -> None:
+    """containerd and CRI-O give them with the path. However they are cut, they must be the same."""
+    joining = member(bundle, pod, "user")
+    joining.linux["uidMappings"] = joining.linux["gidMappings"] = mapping(*extents)
+
+    assert joining.sh("cat /proc/self/uid_map").stdout.split() == ["0", "100000", "65536"]
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["in /proc", "bound elsewhere"])
+def test_mappings_that_a_joined_user_namespace_does_not_have_are_refused(
+    bundle: Bundle, pod: Container, tmp_path: Path, bound: bool
+) -> None:
+    """Who asks for root to be 200000 must not get another user's 100000."""
+    joining = member(bundle, pod, "user")
+    joining.linux["uidMappings"] = mapping((0, 200000, 65536))
+    joining.linux["gidMappings"] = mapping((0, 100000, 65536))
+    path = tmp_path / "namespace"
+    path.touch()
+    subprocess.run(["mount", "--bind", f"/proc/{pod.pid}/ns/user", str(path)], check=True)
+    try:
+        if bound:
+            joining.set_namespace("user", str(path))
+        with pytest.raises(InvalidConfig, match=r"0 → 100000 \(65536 ids\)") as caught:
+            joining.build("true")
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+    assert [problem.pointer for problem in caught.value.problems] == ["/linux/uidMappings"]
+    assert [container.id for container in Container.list(bundle.root)] == [pod.id]
 
 
 def test_id_that_the_joined_user_namespace_lacks_is_refused(bundle: Bundle, pod: Container) -> None:

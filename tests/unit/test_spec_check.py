@@ -282,14 +282,6 @@ def test_any_value_anywhere_is_judged_without_an_exception(spec: dict[str, Any],
         ),
         ({"/mounts/0/destination": "proc"}, '/mounts/0/destination: "proc" is relative and is taken below /'),
         ({"/process/user": {"uid": 1000}}, "/process/user/gid: nothing is set, so it is 0, that of root"),
-        (
-            {
-                "/linux/namespaces/0": {"type": "user", "path": "/proc/1/ns/user"},
-                "/linux/uidMappings": ONE,
-                "/linux/gidMappings": ONE,
-            },
-            "/linux/uidMappings: the user namespace is joined, so it must have these mappings already",
-        ),
     ],
 )
 def test_what_is_valid_but_odd_is_a_warning_and_no_problem(changes: dict[str, Any], sentence: str) -> None:

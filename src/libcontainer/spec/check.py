@@ -142,10 +142,6 @@ def warnings(spec: object) -> list[str]:
         for name in ("uid", "gid"):
             if member(process, "user").get(name) is None:
                 sentences.append(f"/process/user/{name}: nothing is set, so it is 0, that of root")
-    if namespaces(spec).get("user") is not None and member(spec, "linux").get("uidMappings"):
-        sentences.append(
-            "/linux/uidMappings: the user namespace is joined, so it must have these mappings already"
-        )
     return sentences
 
 
