@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import errno
 
-from libcgroups.cgroup import write_file
-from libcgroups.errors import CgroupError, from_os
+from libcgroups.errors import CgroupError
 from libcgroups.resources import requested
 
 TYPE_CHECKING = False
@@ -101,14 +100,12 @@ def write_all(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping
         refused = []
         failure: CgroupError | None = None
         for file, value in settings:
-            path = f"{cgroup.directory}/{file}"
             try:
-                write_file(path, value)
-            except OSError as error:
-                problem = from_os(error, "write", path, value, pointers.get(file))
+                cgroup.write(file, value, pointers.get(file))
+            except CgroupError as error:
                 if error.errno != errno.EINVAL:
-                    raise problem from error
-                failure = failure or problem
+                    raise
+                failure = failure or error
                 refused.append((file, value))
         if failure is not None and len(refused) == len(settings):
             raise failure

@@ -207,6 +207,18 @@ class Manager(ABC):
         with `pointer`: a limit that was asked for and cannot be had is never left out.
         """
 
+    def update(self, resources: Resources | None) -> None:
+        """Change the limits of a cgroup in use as `apply` does: all of them, or none where one is refused.
+
+        A value that the kernel has already is not written again. Device rules come last, as those of v1 cannot
+        be undone. Raises as `apply`; an undoing that fails is told in a note of the error.
+        """
+        from libcgroups.journal import Journal
+
+        with Journal(self):
+            self.apply({key: value for key, value in (resources or {}).items() if key != "devices"})
+            self.apply({key: value for key, value in (resources or {}).items() if key == "devices"})
+
     def _refuse_without_cgroup(self, pointer: str) -> Unsupported:
         return Unsupported(
             f"{pointer} cannot be limited without a cgroup ({self.reason or 'no hierarchy is mounted'})",

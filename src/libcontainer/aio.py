@@ -25,6 +25,7 @@ from libcontainer.errors import StateError, Timeout
 from libcontainer.exit_status import ExitStatus
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable
 
     from libcontainer.builder import Path
@@ -74,7 +75,7 @@ class Container:
     """One container, as libcontainer.Container; `blocking` is that one, for use in other threads.
 
     What is known of it (`id`, `status`, …) is read as there: that takes microseconds. The operations are
-    awaited. A cancelled `wait` or `run` leaves the container as it is; `start`, `kill` and `delete` are
+    awaited. A cancelled `wait` or `run` leaves the container as it is; `start`, `kill` and the like are
     carried through in any case, and the cancellation goes on afterwards. With `async with` the container is
     deleted, by force, when the block is left.
     """
@@ -188,6 +189,30 @@ class Container:
     async def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container."""
         await _in_thread(self.blocking.kill, signal, all=all)
+
+    async def pause(self) -> None:
+        """Stop every process where it stands, until `resume`."""
+        await _in_thread(self.blocking.pause)
+
+    async def resume(self) -> None:
+        """Let the processes of a paused container go on."""
+        await _in_thread(self.blocking.resume)
+
+    async def processes(self, *, all: bool = True) -> builtins.list[int]:  # noqa: A002  # as there
+        """Return the ids of its processes on the host; without `all` only those in its own cgroup."""
+        return await _in_thread(self.blocking.processes, all=all)
+
+    async def update(
+        self,
+        resources: dict[str, Any] | None = None,
+        *,
+        l3_cache_schema: str | None = None,
+        mem_bw_schema: str | None = None,
+    ) -> None:
+        """Change limits: all that are given, or on an error none."""
+        await _in_thread(
+            self.blocking.update, resources, l3_cache_schema=l3_cache_schema, mem_bw_schema=mem_bw_schema
+        )
 
     async def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until the first process has ended and return how. `timeout` in seconds; None: for ever.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-import libcgroups.errors
 from libcontainer import state
+from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.container import Container
-from libcontainer.conversation import Request, cgroup_error
+from libcontainer.conversation import Request
 from libcontainer.devices import resources_with_rules
 from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
@@ -238,7 +238,7 @@ class InitContainerBuilder:
         from libcgroups import factory
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
-        try:
+        with CgroupErrors():
             found = factory.new(
                 path,
                 container_id=self.common.container_id,
@@ -251,8 +251,6 @@ class InitContainerBuilder:
                 (spec.get("linux") or {}).get("resources"), enforceable=enforces_devices(host, found)
             )
             found.check(resources)
-        except libcgroups.errors.Error as error:
-            raise cgroup_error(error) from error
         return found, resources
 
     def _class_of_service(self, spec: dict[str, Any], host: Host) -> rdt.Group | None:

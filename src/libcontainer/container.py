@@ -11,11 +11,12 @@ import os
 import time
 
 from libcontainer import state
-from libcontainer.errors import Error, NotFound, StateError
+from libcontainer.errors import CgroupError, Error, NotFound, StateError
 from libcontainer.state import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     import signal as _signal
     from typing import IO, Any, Self
 
@@ -155,9 +156,9 @@ class Container:
             return "creating"
         if self._exit is not None or not state.is_alive(record):
             return "stopped"
-        if self._awaits_start():
-            return "created"
-        return "paused" if self._cgroup_is_frozen() else "running"
+        if self._cgroup_is_frozen():
+            return "paused"
+        return "created" if self._awaits_start() else "running"
 
     def state(self) -> dict[str, Any]:
         """Return the state of the runtime-spec (runtime.md "State") with `rootfs`, `created` and `owner`
@@ -208,28 +209,96 @@ class Container:
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container.
 
-        SIGKILL reaches every process where the container shares its pid namespace with others: no kernel ends
-        them with the first one then. Raises StateError when the container does not run, InvalidArgument for
-        an unknown signal.
+        SIGKILL reaches every process also where the container shares its pid namespace with others: no kernel
+        ends them with the first one then. A paused container dies of SIGKILL; other signals wait until it is
+        resumed. With `all` a container without any process is no error. Raises StateError when the container
+        does not run, InvalidArgument for an unknown signal, CgroupError with `all` and without a cgroup.
         """
         from libcontainer.signals import parse
 
         number = parse(signal)
-        manager = self._manager()
-        everyone = all or (number == SIGKILL and not self._record.get("pidNamespace"))
         status = self.status
-        if status == "stopped" and not (everyone and manager.exists() and manager.processes()):
-            raise StateError(f"cannot kill {self.id}: container not running")
         if status == "creating":
             raise StateError(
                 f"cannot kill {self.id}: it is being created", remedy=f"youki delete --force {self.id}"
             )
-        if everyone and manager.paths:
-            self._kill_all(manager, number)
+        manager = self._manager()
+        everyone = all or (number == SIGKILL and not self._record.get("pidNamespace"))
+        if status == "stopped" and not (everyone and manager.populated()):
+            if all:
+                return
+            raise StateError(f"cannot kill {self.id}: container not running")
+        if all or (everyone and manager.paths):
+            from libcontainer.cgroup_errors import CgroupErrors
+
+            with CgroupErrors():
+                manager.kill_all(number)
         else:
             self._signal_init(number)
+            if everyone:
+                self.warnings += (f"{self.id} has no cgroup: processes that it left behind may go on",)
         if number == SIGKILL and status == "paused":
             manager.thaw_for_kill()
+
+    def pause(self) -> None:
+        """Stop every process of a created or running container where it stands, until `resume`.
+
+        Returns when all stand still. Raises StateError in any other state, CgroupError without a freezer.
+        """
+        from libcontainer.cgroup_errors import CgroupErrors
+
+        with self._locked():
+            self._require("pause", "created", "running")
+            with CgroupErrors():
+                self._manager().freeze()
+
+    def resume(self) -> None:
+        """Let the processes of a paused container go on. Raises StateError when it is not paused, CgroupError."""
+        from libcontainer.cgroup_errors import CgroupErrors
+
+        with self._locked():
+            self._require("resume", "paused")
+            with CgroupErrors():
+                self._manager().thaw()
+
+    def processes(self, *, all: bool = True) -> builtins.list[int]:  # noqa: A002  # as `kill` has it
+        """Return the ids of its processes on the host, ascending; none when it has ended.
+
+        Without `all` those are left out that the container has put into cgroups of its own below. Raises
+        StateError for one that is being created, CgroupError where there is no cgroup to find them by.
+        """
+        from libcontainer.cgroup_errors import CgroupErrors
+
+        self._require("list the processes of", "created", "running", "paused", "stopped")
+        manager = self._manager()
+        if not manager.cgroups:
+            raise CgroupError(
+                f"cannot list the processes of {self.id}: there is no cgroup to find them by ({manager.reason})",
+                remedy="run it where a cgroup can be made (youki info tells)",
+            )
+        with CgroupErrors():
+            return manager.processes(descendants=all)
+
+    def update(
+        self,
+        resources: dict[str, Any] | None = None,
+        *,
+        l3_cache_schema: str | None = None,
+        mem_bw_schema: str | None = None,
+    ) -> None:
+        """Change limits of a created, running or paused container: all that are given, or on an error none.
+
+        `resources` is the object `linux.resources` of the specification; what it does not give stays as it is.
+        Device rules cannot be changed and are passed over. The schemata are those of `linux.intelRdt`. Raises
+        InvalidConfig (every problem at once), StateError, CgroupError, Unsupported.
+        """
+        from libcontainer import limits
+
+        with self._locked() as directory:
+            self._require("update", "created", "running", "paused")
+            limits.update(
+                self, directory, {} if resources is None else resources, l3_cache_schema, mem_bw_schema
+            )
 
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until the first process has ended and return how. `timeout` in seconds bounds the whole call;
@@ -313,6 +382,12 @@ class Container:
         except NotFound:
             return False
 
+    def _require(self, verb: str, *statuses: str) -> None:
+        status = self.status
+        if status not in statuses:
+            reason = "container not running" if status == "stopped" else f"the container is {status}"
+            raise StateError(f"cannot {verb} {self.id}: {reason}", remedy=f"youki state {self.id}")
+
     def _cgroup_is_frozen(self) -> bool:
         from libcgroups.errors import Error as CgroupFailure
 
@@ -352,16 +427,6 @@ class Container:
             raise StateError(
                 f"cannot kill {self.id}: {error.strerror}", errno=error.errno, remedy="ask its owner"
             ) from error
-
-    def _kill_all(self, manager: Manager, number: int) -> None:
-        from libcgroups.errors import Error as CgroupFailure
-
-        try:
-            manager.kill_all(number)
-        except CgroupFailure as error:
-            from libcontainer.conversation import cgroup_error
-
-            raise cgroup_error(error) from error
 
     def _wait(self, timeout: float | None) -> ExitStatus:
         from libcontainer.exit_status import ExitStatus, await_exit, exit_status

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 
-import libcgroups.errors
 from libcontainer import rlimits, sealed
 from libcontainer.channel import CHILD, CONSOLE, DESCRIPTOR, FAILED, SYNC
-from libcontainer.errors import CgroupError, Error, InvalidArgument, SetupError
+from libcontainer.errors import Error, InvalidArgument, SetupError
 from libcontainer.plan import operations as do
 from libcontainer.plan.encode import encode
 from libcontainer.spawn import reap, spawn
@@ -293,18 +292,3 @@ def check_sibling(pid: int) -> None:
             step="as_sibling",
             remedy="the calling program's parent must be a child subreaper (PR_SET_CHILD_SUBREAPER)",
         )
-
-
-def cgroup_error(error: libcgroups.errors.Error) -> CgroupError:
-    """Return a cgroup library's error as one of ours."""
-    pointer = None if error.pointer is None else f"/linux/resources{error.pointer}"
-    where = "" if pointer is None else f"config.json {pointer}: "
-    return CgroupError(
-        f"{where}{error.message}",
-        step="cgroup",
-        pointer=pointer,
-        syscall=error.syscall,
-        errno=error.errno,
-        path=error.path,
-        remedy=error.remedy,
-    )

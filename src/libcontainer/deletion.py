@@ -75,18 +75,14 @@ def _require_deletable(container: Container, force: bool) -> None:
 def _remove_cgroup(container: Container) -> None:
     if not container._record.get("cgroup"):
         return
-    from libcgroups.errors import Error as CgroupFailure
+    from libcontainer.cgroup_errors import CgroupErrors
 
-    try:
+    with CgroupErrors():
         manager = container._manager()
         # Who is not in it cannot fork in it, so that an empty one stays empty.
         if manager.populated():
             manager.kill_all()
         manager.remove()
-    except CgroupFailure as error:
-        from libcontainer.conversation import cgroup_error
-
-        raise cgroup_error(error) from error
 
 
 def _leave_class(container: Container) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import time
 
-import libcgroups.errors
 from libcontainer import state
+from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.channel import CONTINUE, NETLINK, listen
-from libcontainer.conversation import Conversation, cgroup_error
+from libcontainer.conversation import Conversation
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -81,11 +81,9 @@ class Creation(Conversation):
         self._make_cgroup()
 
     def _make_cgroup(self) -> None:
-        try:
+        with CgroupErrors():
             self.manager.create()
             self.manager.check_empty_and_thawed()
-        except libcgroups.errors.Error as error:
-            raise cgroup_error(error) from error
         if len(self.manager.cgroups) != len(self.options.cgroups):
             # Rootless, some could not be made: the container's view of its cgroups shows what there is.
             from libcontainer.plan.compile import compile_init
@@ -96,10 +94,8 @@ class Creation(Conversation):
     def _enter_cgroup(self) -> None:
         if self.options.self_join:
             return
-        try:
+        with CgroupErrors():
             self.manager.add_process(self.stage_one)
-        except libcgroups.errors.Error as error:
-            raise cgroup_error(error) from error
 
     def _open(self, descriptor: Descriptor) -> int:
         if descriptor.kind == "listener":
@@ -156,10 +152,8 @@ class Creation(Conversation):
         if self.limited:
             return
         self.limited = True
-        try:
+        with CgroupErrors():
             self.manager.apply(self.request.resources)
-        except libcgroups.errors.Error as error:
-            raise cgroup_error(error) from error
 
     def _run_hooks(self) -> None:
         hooks = self.spec.get("hooks") or {}
@@ -200,7 +194,10 @@ class Creation(Conversation):
             "annotations": self.spec.get("annotations") or {},
             "cgroup": self.manager.to_state(),
             **({} if self.request.rdt is None else {"rdt": self.request.rdt.to_state()}),
-            "pidNamespace": any([item["type"] == "pid" for item in linux.get("namespaces") or ()]),
+            # Its own: the end of the first process of one that was joined ends nobody else (pid_namespaces(7)).
+            "pidNamespace": any(
+                [item["type"] == "pid" and not item.get("path") for item in linux.get("namespaces") or ()]
+            ),
             "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "steps": len(self.plan.ops),
             "hasProcess": bool(self.spec.get("process")),

@@ -34,7 +34,7 @@ def text(command: Command | None) -> str:
         f"Usage: {options.usage(command)}",
         "\n".join(wrap(command.description, WIDTH)),
         _section("Arguments:", arguments),
-        _section("Options:", _rows(command.options)),
+        _section("Options:", _rows(command.shown)),
         "'youki --help' lists the global options.",
     )
 

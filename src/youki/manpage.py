@@ -77,7 +77,7 @@ def _command(command: Command) -> Iterator[str]:
     yield from (f".SS {escape(options.usage(command))}", escape(command.description))
     arguments = [(item.metavar, described(item.about, item.choices)) for item in command.arguments]
     yield from _pairs(arguments, font="I")
-    yield from _options(command.options)
+    yield from _options(command.shown)
 
 
 def _options(table: Iterable[Option]) -> Iterator[str]:

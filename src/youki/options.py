@@ -15,13 +15,14 @@ SIGNALS = (
 
 
 class Option:
-    """One option. `kind` says what its value is: flag, text, count, choice, file or directory.
+    """One option. `kind` says what its value is: flag, text, count, choice, file, directory, or a kind of
+    number that `quantity` reads: integer, size or duration.
 
     A flag takes no value (`--flag=false` is accepted, as Go programs do). A count is a whole number, 0 or
-    more.
+    more. What is `hidden` is accepted, but not shown.
     """
 
-    __slots__ = ("about", "choices", "default", "key", "kind", "metavar", "names", "repeat")
+    __slots__ = ("about", "choices", "default", "hidden", "key", "kind", "metavar", "names", "repeat")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Option:
         about: str,
         choices: str = "",
         repeat: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.names = tuple(names.split())
         self.kind = kind
@@ -40,6 +42,7 @@ class Option:
         self.about = about
         self.choices = tuple(choices.split())
         self.repeat = repeat
+        self.hidden = hidden
         self.key = self.names[-1].lstrip("-").replace("-", "_")
 
 
@@ -95,6 +98,11 @@ class Command:
         self.options = options
         self.failure = failure
         self.options_first = options_first
+
+    @property
+    def shown(self) -> list[Option]:
+        """The options that help, completion and the manual page show."""
+        return [option for option in self.options if not option.hidden]
 
 
 # fmt: off
@@ -152,6 +160,33 @@ CREATE = (
            "accepted for compatibility: youki never becomes a subreaper"),
 )
 
+UPDATE = (
+    Option("-r --resources", "file", "FILE", None,
+           "read the limits from FILE, the object linux.resources of the OCI specification as JSON; - is "
+           "standard input. The options below that set the same limits are then ignored"),
+    Option("--blkio-weight", "integer", "WEIGHT", None, "the share of block I/O, 10 to 1000"),
+    Option("--cpu-period", "integer", "MICROSECONDS", None, "the period that --cpu-quota counts for"),
+    Option("--cpu-quota", "integer", "MICROSECONDS", None,
+           "CPU time in each period; -1 is no limit"),
+    Option("--cpu-burst", "integer", "MICROSECONDS", None,
+           "unused CPU time that may be saved up beyond the quota"),
+    Option("--cpu-share", "integer", "SHARES", None, "the share of CPU time, 2 to 262144 (1024 is usual)"),
+    Option("--cpu-rt-period", "integer", "MICROSECONDS", None, "the period that --cpu-rt-runtime counts for"),
+    Option("--cpu-rt-runtime", "integer", "MICROSECONDS", None,
+           "real-time CPU time in each period (cgroup v1)"),
+    Option("--cpuset-cpus", "text", "LIST", None, "the CPUs to run on, such as 0-3,8"),
+    Option("--cpuset-mems", "text", "LIST", None, "the memory nodes to use, such as 0-1"),
+    Option("--cpu-idle", "integer", "0|1", None, "1: run only when no other cgroup wants the CPU"),
+    Option("--memory", "size", "SIZE", None, "the memory limit"),
+    Option("--memory-reservation", "size", "SIZE", None, "memory that is kept from being reclaimed"),
+    Option("--memory-swap", "size", "SIZE", None, "the limit of memory and swap together"),
+    Option("--kernel-memory", "size", "SIZE", None, "ignored: kernels have no such limit any more", hidden=True),
+    Option("--kernel-memory-tcp", "size", "SIZE", None, "ignored, as --kernel-memory", hidden=True),
+    Option("--pids-limit", "integer", "N", None, "how many processes and threads there may be; -1 is no limit"),
+    Option("--l3-cache-schema", "text", "SCHEMA", None, "the part of the L3 cache to use (Intel RDT/CAT)"),
+    Option("--mem-bw-schema", "text", "SCHEMA", None, "the memory bandwidth to use (Intel RDT/MBA)"),
+)
+
 COMMANDS = (
     Command("create", "create a container",
             "Make the container of a bundle: its namespaces, root file system and cgroup exist afterwards, "
@@ -184,6 +219,26 @@ COMMANDS = (
              Argument("signal", "SIGNAL", "signal", "the signal (default: TERM)", SIGNALS, required=False)),
             (Option("-a --all", "flag", "", False, "send the signal to every process of the container"),
              REGEX)),
+    Command("pause", "pause a container",
+            "Stop every process of a created or running container where it stands.",
+            (CONTAINER,)),
+    Command("resume", "resume a paused container",
+            "Let the processes of a paused container go on.",
+            (CONTAINER,)),
+    Command("ps", "list the processes of a container",
+            "Show the processes of a container as ps(1) does. Further words are options for ps (default: -ef); "
+            "its output needs a column PID.",
+            (CONTAINER,
+             Argument("options", "OPTION", "text", "an option for ps", required=False, rest=True)),
+            (Option("-f --format", "choice", "FORMAT", "table",
+                    "print a table, or only the process ids as json", "table json"),),
+            options_first=True),
+    Command("update", "change the limits of a container",
+            "Change limits of a container while it runs. What is not named keeps its value. SIZE is a number "
+            "of bytes, with a unit of base 1024 if you like: 512k, 64m, 2g; -1 is no limit. Either all changes "
+            "are made or, after an error, none.",
+            (CONTAINER,),
+            UPDATE),
     Command("delete", "delete a container",
             "Remove a stopped container and all that the host holds for it. A container that was created "
             "and never started is killed first.",

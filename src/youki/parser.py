@@ -12,11 +12,16 @@ from youki import options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from youki.options import Argument, Command, Option
 
+NUMBERS = {  # kinds of number that `quantity` reads, and what to say they are
+    "integer": "a whole number",
+    "size": "a size such as 64m or 2g, or -1 for no limit",
+    "duration": "a duration such as 5s, 500ms or 1m30s",
+}
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -114,7 +119,7 @@ def take(
     return position
 
 
-def convert(option: Option, name: str, value: str | None, who: str) -> str | int | bool:
+def convert(option: Option, name: str, value: str | None, who: str) -> str | float | bool:
     """Return the value as its kind; raises InvalidArgument that says what was found and what is expected."""
     if option.kind == "flag":
         if value is None:
@@ -128,11 +133,24 @@ def convert(option: Option, name: str, value: str | None, who: str) -> str | int
         if value.isascii() and value.isdecimal():
             return int(value)
         raise wrong(who, f"option {name} is {value!r}, expected a whole number, 0 or more")
+    if option.kind in NUMBERS:
+        return number(option, name, value, who)
     if option.choices and value not in option.choices:
         raise wrong(who, f"option {name} is {value!r}, expected {listing(option.choices)}")
     if value == "":
         raise wrong(who, f"option {name} has an empty value, expected {option.metavar}")
     return value
+
+
+def number(option: Option, name: str, value: str, who: str) -> int | float:
+    """Return a number with its unit; raises InvalidArgument."""
+    from youki import quantity
+
+    read: Callable[[str], int | float] = getattr(quantity, option.kind)
+    try:
+        return read(value)
+    except ValueError:
+        raise wrong(who, f"option {name} is {value!r}, expected {NUMBERS[option.kind]}") from None
 
 
 def assign(command: Command, positional: list[str], args: Arguments) -> None:

@@ -43,7 +43,7 @@ def test_the_help_of_a_command_lists_its_options_and_arguments(command: Command)
 
     assert text == run(command.name, "--help")
     assert f"Usage: {options.usage(command)}" in text
-    for option in command.options:
+    for option in command.shown:
         assert all(name in text for name in option.names)
     for argument in command.arguments:
         assert f"\n  {argument.metavar} " in text
@@ -95,7 +95,7 @@ def test_the_manual_page_is_clean_troff() -> None:
     assert result.stderr == ""
     for command in options.COMMANDS:
         assert f"youki {command.name} " in shown
-        for option in command.options:
+        for option in command.shown:
             assert ", ".join(option.names) in shown
 
 
@@ -165,7 +165,7 @@ def test_bash_offers_what_the_parser_accepts(line: str, offered: list[str], tmp_
 @each_command
 def test_bash_offers_every_option_of_a_command(command: Command, tmp_path: Path) -> None:
     """No option of the tables is missing."""
-    names = {name for option in command.options for name in option.names}
+    names = {name for option in command.shown for name in option.names}
 
     assert set(complete(f"youki {command.name} -", tmp_path)) == names | {"-h", "--help"}
 
@@ -185,6 +185,6 @@ def test_a_completion_script_knows_every_command_and_option(shell: str) -> None:
 
     for command in options.COMMANDS:
         assert command.name in script
-        for option in command.options:
+        for option in command.shown:
             name = option.names[-1]
             assert (f"-l {name[2:]} " if shell == "fish" else name) in script

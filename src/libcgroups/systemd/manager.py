@@ -165,6 +165,17 @@ class UnitManager(Manager):
                 systemd.set_properties(self.unit.unit, wanted)
         self._write_files(properties.settled(resources))
 
+    def update(self, resources: Resources | None) -> None:
+        """See Manager.update. The kernel decides first: its refusal can be undone before systemd is told."""
+        if not resources:
+            return
+        from libcgroups.journal import Journal
+
+        self._check_files(resources)
+        with Journal(self):
+            self._write_files(properties.settled(resources))
+            self.apply(resources)
+
     def _properties(self, resources: Resources | None, version: int) -> list[Property]:
         if not resources:
             return []

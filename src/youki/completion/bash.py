@@ -124,7 +124,7 @@ def _arguments() -> Iterator[str]:
 
 def _options() -> Iterator[str]:
     for command in options.COMMANDS:
-        names = " ".join(name for option in command.options for name in option.names)
+        names = " ".join(name for option in command.shown for name in option.names)
         yield f'        {command.name}) echo "{names} -h --help" ;;'
     names = " ".join(name for option in options.GLOBALS for name in option.names)
     yield f'        "") echo "{names}" ;;'

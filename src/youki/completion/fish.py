@@ -78,7 +78,7 @@ def _rows() -> Iterator[str]:
 
 def _command(command: Command) -> Iterator[str]:
     inside = quote(f"__youki_in {command.name}")
-    for option in command.options:
+    for option in command.shown:
         yield f"complete -c youki -n {inside} {_option(option)}"
     for argument in command.arguments:
         if completes(argument) != "text":

@@ -15,4 +15,4 @@ def completes(row: Option | Argument) -> str:
         return "choice " + " ".join(command.name for command in options.COMMANDS)
     if row.choices:
         return "choice " + " ".join(row.choices)
-    return "text" if row.kind == "count" else row.kind
+    return row.kind if row.kind in ("file", "directory", "container", "flag", "signal") else "text"

@@ -78,7 +78,7 @@ def escape(text: str) -> str:
 
 def _commands() -> Iterator[str]:
     for command in options.COMMANDS:
-        specs = [_option(option) for option in command.options]
+        specs = [_option(option) for option in command.shown]
         specs += [_argument(number, argument) for number, argument in enumerate(command.arguments, 1)]
         if not specs:
             continue

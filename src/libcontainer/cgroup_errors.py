@@ -1,0 +1,52 @@
+"""What the cgroup library refuses, as an error of this one. On the hot path."""
+
+from __future__ import annotations
+
+import libcgroups.errors
+from libcontainer.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CONFIG = "/linux/resources"
+
+
+class CgroupErrors:
+    """A block out of which errors of the cgroup library come as CgroupError.
+
+    `resources` is where in the configuration the resources are that were passed there; None for those of a
+    call, whose pointers count from their own top.
+    """
+
+    __slots__ = ("_resources",)
+
+    def __init__(self, resources: str | None = CONFIG) -> None:
+        self._resources = resources
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, libcgroups.errors.Error):
+            raise cgroup_error(error, self._resources) from error
+
+
+def cgroup_error(error: libcgroups.errors.Error, resources: str | None = CONFIG) -> CgroupError:
+    """Return an error of the cgroup library as one of ours."""
+    pointer = None if error.pointer is None else f"{resources or ''}{error.pointer}"
+    where = "" if pointer is None else f"{'config.json' if resources else 'resources'} {pointer}: "
+    found = CgroupError(
+        f"{where}{error.message}",
+        step="cgroup",
+        pointer=pointer,
+        syscall=error.syscall,
+        errno=error.errno,
+        path=error.path,
+        remedy=error.remedy,
+    )
+    for note in getattr(error, "__notes__", ()):
+        found.add_note(note)
+    return found

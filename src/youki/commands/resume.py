@@ -1,0 +1,14 @@
+"""youki resume CONTAINER: let the processes of a paused container go on."""
+
+from __future__ import annotations
+
+from libcontainer.container import Container
+from youki.settings import state_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from youki.parser import Arguments
+
+
+def run(args: Arguments, settings: Arguments) -> None:
+    Container.load(state_root(settings), args.id).resume()
