@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from libcontainer.channel import Channel, Report
     from libcontainer.host import Host
     from libcontainer.plan.context import Descriptor, Options, Plan
+    from libcontainer.plan.operations import Op
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
@@ -74,6 +75,8 @@ class Conversation:
         self.stage_one = self.pid = 0
         self.pidfd = self.master = -1
         self.rlimits_set = False
+        self.prepared: list[int] = []  # descriptors of the next part of the plan
+        self.sent = 0  # descriptors that init has got
 
     # What subclasses say
 
@@ -93,20 +96,33 @@ class Conversation:
 
     def _spawn(self) -> None:
         self.stage_one, self.channel = spawn(self.request.stdio, self.options.passed_fds)
-        # Beside the start of init, which takes longer.
-        data = encode(self.plan.ops, len(self.plan.descriptors))
         self._enter_cgroup()
         if self.request.rdt is not None:
             self.request.rdt.add_task(self.stage_one)  # its children are born in the group
-        opened: list[int] = []
+        self._prepare(self.plan.first)
+        self._send_prepared()
+        if self.plan.rest:  # compiled here, beside the clone of stage two, which takes longer
+            self._prepare(self.plan.rest)
+
+    def _prepare(self, ops: Sequence[Op]) -> None:
+        """Open what a part of the plan is sent with: the part itself, and the descriptors that it adds."""
+        descriptors = self.plan.descriptors
+        self.prepared.append(sealed.sealed_bytes("plan", encode(ops, len(descriptors))))
+        for descriptor in descriptors[self.sent :]:
+            self.prepared.append(self._open(descriptor))  # closed also when a later one fails
+
+    def _send_prepared(self) -> None:
+        assert self.channel is not None
         try:
-            opened.append(sealed.sealed_bytes("plan", data))
-            for descriptor in self.plan.descriptors:
-                opened.append(self._open(descriptor))  # noqa: PERF401  # closed also when a later one fails
-            self.channel.send_plan(opened[0], opened[1:])
-        finally:
-            for fd in opened:
-                os.close(fd)
+            self.channel.send_plan(self.prepared[0], self.prepared[1:])
+        except BrokenPipeError:
+            pass  # init has failed; what it reported before is still to be read
+        self.sent += len(self.prepared) - 1
+        self._close_prepared()
+
+    def _close_prepared(self) -> None:
+        while self.prepared:
+            os.close(self.prepared.pop())
 
     def _open(self, descriptor: Descriptor) -> int:
         if descriptor.kind == "namespace":
@@ -140,7 +156,7 @@ class Conversation:
         The second stage may be heard before the first has told who it is: the two run at the same time.
         """
         assert self.channel is not None
-        clone = next(step for step, op in enumerate(self.plan.ops) if isinstance(op, do.Clone))
+        clone = next(step for step, op in enumerate(self.plan.first) if isinstance(op, do.Clone))
         early: list[Report] = []
         while (report := self.channel.receive()) is not None:
             if report.kind == CHILD:
@@ -157,6 +173,9 @@ class Conversation:
         raise self._died()
 
     def _take_child(self, pid: int) -> None:
+        if self.prepared:
+            # Not earlier: stage one would take it for the reply that it waits for.
+            self._send_prepared()
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         reap(self.stage_one)
@@ -241,6 +260,7 @@ class Conversation:
             reap(self.pid)
 
     def _close_descriptors(self) -> None:
+        self._close_prepared()
         for fd in (self.pidfd, self.master):
             if fd >= 0:
                 os.close(fd)

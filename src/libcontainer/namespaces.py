@@ -27,7 +27,7 @@ CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
 
 def enter(context: Context) -> Iterator[Op]:
-    """Yield the operations of stage one, the clone of stage two, and its way into the cgroups."""
+    """Yield the operations of stage one, up to the clone of stage two."""
     joined = [name for name in JOIN_ORDER if context.namespaces.get(name)]
     # setns(2) asks for CAP_SYS_ADMIN in the caller's own user namespace, too: the privileged have it now and
     # over all that is below, others only in the container's.
@@ -43,27 +43,25 @@ def enter(context: Context) -> Iterator[Op]:
         yield do.BecomeRoot(pointer=context.pointers["user"], groups=groups_rule(context))
     flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
     parent = 0 if context.options.as_sibling else 1
-    # A cgroup namespace begins at the cgroup of its maker, which stage two has to enter first.
-    apart = flags & NAMESPACES["cgroup"] if context.options.self_join else 0
-    yield do.Clone(
-        pointer="/linux/namespaces", flags=flags & ~apart, parent=parent, cgroup=_birthplace(context)
-    )
-    yield from _join_cgroups(context)
-    if apart:
-        yield do.Unshare(pointer=context.pointers["cgroup"], flags=apart)
+    if context.options.self_join:
+        flags &= ~NAMESPACES["cgroup"]  # see enter_cgroups
+    yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=parent, cgroup=_birthplace(context))
 
 
-def _join_cgroups(context: Context) -> Iterator[Op]:
-    """Yield stage two's way into the v1 cgroups.
+def enter_cgroups(context: Context) -> Iterator[Op]:
+    """Yield stage two's way into the v1 cgroups, and its cgroup namespace, which begins at its maker's cgroup.
 
     Only after the clone, so that the memory of the namespaces themselves is not the container's: a limit of 256
     KiB leaves no room for it.
     """
-    if context.options.self_join:
-        for cgroup in context.options.cgroups:
-            if cgroup.controllers:
-                tasks = context.descriptor("tasks", cgroup.directory, "/linux/cgroupsPath")
-                yield do.JoinCgroup(pointer="/linux/cgroupsPath", tasks=tasks)
+    if not context.options.self_join:
+        return
+    for cgroup in context.options.cgroups:
+        if cgroup.controllers:
+            tasks = context.descriptor("tasks", cgroup.directory, "/linux/cgroupsPath")
+            yield do.JoinCgroup(pointer="/linux/cgroupsPath", tasks=tasks)
+    if context.makes("cgroup"):
+        yield do.Unshare(pointer=context.pointers["cgroup"], flags=NAMESPACES["cgroup"])
 
 
 def _birthplace(context: Context) -> int:

@@ -79,7 +79,9 @@ def options(**values: Any) -> Options:
 
 def compiled(spec: Any, facts: Host | None = None, **values: Any) -> Plan:
     """Compile for a privileged host unless told otherwise."""
-    return compile_init(spec, facts or host(), options(**values))
+    plan = compile_init(spec, facts or host(), options(**values))
+    assert plan.rest  # compiled now: what it refuses is refused here
+    return plan
 
 
 def default() -> dict[str, Any]:

@@ -66,9 +66,11 @@ static int map_plan(int fd, struct plan *ret_plan)
 	return plan_check(ret_plan);
 }
 
-/* Receive the plan with its descriptors: the first one holds the plan, the rest are what its Fd operands name. */
-static int receive_plan(struct run *run)
+/* Receive a plan with its descriptors: the first one holds the plan, the rest are what its Fd operands name, after those that
+ * are known already. */
+static int receive_plan(struct run *run, struct plan *ret_plan)
 {
+	const uint32_t known = run->plan.descriptors;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * (MAX_DESCRIPTORS + 1))];
 		struct cmsghdr align;
@@ -93,12 +95,21 @@ static int receive_plan(struct run *run)
 	count = take_descriptors(&message, fds, MAX_DESCRIPTORS + 1);
 	if (count < 1)
 		return -EBADMSG;
-	error = map_plan(fds[0], &run->plan);
+	error = map_plan(fds[0], ret_plan);
 	close(fds[0]);
 	if (error < 0)
 		return error;
-	memcpy(run->fds, fds + 1, (size_t)(count - 1) * sizeof(int));
-	return (uint32_t)(count - 1) == run->plan.descriptors ? 0 : -EBADMSG;
+	if ((uint32_t)(count - 1) + known != ret_plan->descriptors)
+		return -EBADMSG;
+	memcpy(run->fds + known, fds + 1, (size_t)(count - 1) * sizeof(int));
+	return 0;
+}
+
+static int refuse_plan(struct run *run, int error)
+{
+	const bool other = error == EPROTO;
+
+	return fail(run, error, "plan", other ? "the runtime and its init are of different versions" : "not a plan");
 }
 
 /* The host's procfs, verified, before a container could have a word in what /proc is (CVE-2019-16884, CVE-2025-52881). */
@@ -122,12 +133,20 @@ static void report_failure(struct run *run)
 	(void)send_report(run->channel, &run->failure, -1); /* the runtime may be gone: the exit status is left */
 }
 
-static int carry_out(struct run *run)
+int op_await_plan(struct run *run, const struct await_plan *op)
+{
+	int error = receive_plan(run, &run->rest);
+
+	(void)op;
+	return error < 0 ? refuse_plan(run, -error) : 0;
+}
+
+static int carry_out_part(struct run *run)
 {
 	const void *record = NULL;
 	unsigned code;
 
-	for (run->step = 0; run->step < run->plan.count; run->step++) {
+	for (uint32_t i = 0; i < run->plan.count; i++, run->step++) {
 		record = plan_next(&run->plan, record, &code);
 		if (dispatch(run, code, record) < 0) {
 			report_failure(run);
@@ -135,6 +154,17 @@ static int carry_out(struct run *run)
 		}
 	}
 	return 0;
+}
+
+/* The rest of the plan, if there is one, has arrived with AwaitPlan, the last step of the first part. */
+static int carry_out(struct run *run)
+{
+	int status = carry_out_part(run);
+
+	if (status != 0 || run->rest.count == 0)
+		return status;
+	run->plan = run->rest;
+	return carry_out_part(run);
 }
 
 int main(int argc, char **argv)
@@ -150,10 +180,9 @@ int main(int argc, char **argv)
 	}
 	(void)fcntl(run.channel, F_SETFD, FD_CLOEXEC);
 	close_inherited(run.channel);
-	error = receive_plan(&run);
+	error = receive_plan(&run, &run.plan);
 	if (error < 0) {
-		fail(&run, -error, "plan",
-		     error == -EPROTO ? "the runtime and its init are of different versions" : "not a plan");
+		(void)refuse_plan(&run, -error);
 		report_failure(&run);
 		return 1;
 	}

@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0x2fce09c03ca8a5)
+#define BUILD_ID UINT64_C(0xf7080d0c89950c)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -464,6 +464,12 @@ struct prepare_filter {
 };
 int op_prepare_filter(struct run *run, const struct prepare_filter *op);
 
+#define OP_AWAIT_PLAN 71
+struct await_plan {
+	int64_t unused;
+};
+int op_await_plan(struct run *run, const struct await_plan *op);
+
 static const struct layout layouts[] = {
 	[1] = { "JoinNamespace", "fi" },
 	[2] = { "Unshare", "i" },
@@ -526,6 +532,7 @@ static const struct layout layouts[] = {
 	[68] = { "RunHook", "ttlltitt" },
 	[69] = { "Exec", "lliii" },
 	[70] = { "PrepareFilter", "bii" },
+	[71] = { "AwaitPlan", "" },
 };
 
 static inline int dispatch(struct run *run, unsigned code, const void *operands)
@@ -653,6 +660,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_exec(run, operands);
 	case OP_PREPARE_FILTER:
 		return op_prepare_filter(run, operands);
+	case OP_AWAIT_PLAN:
+		return op_await_plan(run, operands);
 	}
 	return -1;
 }

@@ -68,6 +68,7 @@ struct report {
 /* Everything init knows.  Passed along; there is no other mutable state. */
 struct run {
 	struct plan plan;
+	struct plan rest; /* follows the plan, once it has arrived */
 	uint32_t step; /* the operation being carried out */
 	int channel;
 	int fds[MAX_DESCRIPTORS];

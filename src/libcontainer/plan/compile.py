@@ -34,18 +34,23 @@ if TYPE_CHECKING:
 def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
     """Return the plan for the first process of a container; `spec` has passed spec.check.
 
-    Raises InvalidConfig for what only the compilers know, Unsupported for what this host cannot do.
+    It is compiled in two parts, the second when it is asked for. Each raises InvalidConfig for what only the
+    compilers know, Unsupported for what this host cannot do.
     """
     context = Context(spec, host, options)
-    ops = [
-        *_stage_one(context),
+    return Plan([*_stage_one(context), *_born(context)], context.descriptors, lambda: _rest(context))
+
+
+def _rest(context: Context) -> list[Op]:
+    """Return what stage two does in its new namespaces, compiled while the kernel makes these."""
+    return [
+        *namespaces.enter_cgroups(context),
         *_file_system(context),
         *_change_root(context),
         *_attributes(context),
         *(payload.user(context, make_cwd=True) if context.process else ()),
         *_gate(context),
     ]
-    return Plan(ops, context.descriptors)
 
 
 def _stage_one(context: Context) -> Iterator[Op]:
@@ -55,6 +60,10 @@ def _stage_one(context: Context) -> Iterator[Op]:
         rootfs = context.options.rootfs.encode()
         yield do.ChangeDirectory(pointer="/root/path", path=rootfs, make=0, final=1)
     yield from namespaces.enter(context)
+
+
+def _born(context: Context) -> Iterator[Op]:
+    """Yield the first steps of stage two, which depend on nothing that takes long to find out."""
     if not _is_open_to_hooks(context):
         yield do.SetDumpable(pointer="", value=0)
     yield from payload.session(context)
@@ -62,6 +71,7 @@ def _stage_one(context: Context) -> Iterator[Op]:
         yield do.BringLoopbackUp(pointer=context.pointers["network"])
     if context.linux.get("netDevices"):
         yield do.OpenNetlink(pointer="/linux/netDevices")
+    yield do.AwaitPlan(pointer="")
 
 
 def _has_runtime_hooks(context: Context) -> bool:

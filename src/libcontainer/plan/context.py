@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from libcontainer.host import Host
@@ -92,13 +93,36 @@ class Descriptor:
 
 
 class Plan:
-    """An ordered list of operations and the descriptors that they name by index."""
+    """An ordered list of operations and the descriptors that they name by index.
 
-    __slots__ = ("descriptors", "ops")
+    `first` is what init gets first. It may end with AwaitPlan: then `rest`, which is compiled when it is asked
+    for and only once, follows, and may add descriptors.
+    """
 
-    def __init__(self, ops: list[Op], descriptors: list[Descriptor]) -> None:
-        self.ops = ops
+    __slots__ = ("_compile_rest", "_rest", "descriptors", "first")
+
+    def __init__(
+        self,
+        first: list[Op],
+        descriptors: list[Descriptor],
+        compile_rest: Callable[[], list[Op]] | None = None,
+    ) -> None:
+        self.first = first
         self.descriptors = descriptors
+        self._compile_rest = compile_rest
+        self._rest: list[Op] | None = None
+
+    @property
+    def rest(self) -> list[Op]:
+        """The operations after AwaitPlan; empty for a plan of one part."""
+        if self._rest is None:
+            self._rest = [] if self._compile_rest is None else self._compile_rest()
+        return self._rest
+
+    @property
+    def ops(self) -> list[Op]:
+        """All operations."""
+        return self.first + self.rest
 
 
 class Context:

@@ -676,6 +676,14 @@ class PrepareFilter(Op, code=70):
     privileged: Int
 
 
+class AwaitPlan(Op, code=71):
+    """Receive the rest of the plan with the descriptors that it adds.
+
+    The runtime makes it while the kernel makes the namespaces. It is checked as a whole before its first step,
+    too; steps and descriptors count on. A closed channel ends init.
+    """
+
+
 # AttachMount.kind, Mount.kind
 LIKE_SOURCE, DIRECTORY, REAL_DIRECTORY, ON_PROCFS, PROCFS = 0, 1, 2, 3, 4
 
