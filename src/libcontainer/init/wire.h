@@ -69,7 +69,7 @@ struct report {
 struct run {
 	struct plan plan;
 	struct plan rest; /* follows the plan, once it has arrived */
-	uint32_t step; /* the operation being carried out */
+	uint32_t step;    /* the operation being carried out */
 	int channel;
 	int fds[MAX_DESCRIPTORS];
 	int slots[MAX_SLOTS];
