@@ -316,6 +316,15 @@ def resources() -> st.SearchStrategy[dict[str, Json]]:
     )
 
 
+def without_contradictions(rules: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Leave each system call to the first rule that names it."""
+    seen: set[str] = set()
+    for rule in rules:
+        rule["names"] = [name for name in rule["names"] if name not in seen]
+        seen.update(rule["names"])
+    return [rule for rule in rules if rule["names"]]
+
+
 @st.composite
 def seccomps(draw: st.DrawFn) -> dict[str, Json]:
     """A filter without an agent."""
@@ -343,6 +352,8 @@ def seccomps(draw: st.DrawFn) -> dict[str, Json]:
             },
         )
     )
+    if "syscalls" in seccomp:
+        seccomp["syscalls"] = without_contradictions(seccomp["syscalls"])
     for holder, name in [
         (seccomp, "defaultErrnoRet"),
         *[(item, "errnoRet") for item in seccomp.get("syscalls", ())],

@@ -192,10 +192,11 @@ class InitContainerBuilder:
         root = common.root_path or state.default_root()
         manager, resources = self._manager(spec, host)
         options = self._options(spec, manager, host)
-        if (spec.get("linux") or {}).get("seccomp"):
-            from libcontainer.seccomp.cache import Cache
+        seccomp = (spec.get("linux") or {}).get("seccomp")
+        if seccomp:
+            from libcontainer.seccomp import prepare
 
-            host.filters = Cache(root)
+            prepare(seccomp, host, root)
         plan = compile_init(spec, host, options)
         group = self._class_of_service(spec, host)
         streams = Streams(common.streams)

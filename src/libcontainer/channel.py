@@ -13,7 +13,7 @@ from libcontainer.errors import ProtocolError
 from libcontainer.plan.build_id import BUILD_ID
 
 CHILD, SYNC, DESCRIPTOR, FAILED, STARTED = 1, 2, 3, 4, 5
-CONSOLE, NETLINK = 1, 2
+CONSOLE, NETLINK, LISTENER = 1, 2, 3
 CONTINUE, START = pack("<I", 1), pack("<I", 2)
 
 _HEAD = Struct("<QIIiIq24s")

@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from libcontainer.channel import Channel, Report
     from libcontainer.container import Container
+    from libcontainer.seccomp.notify import Agent
     from libcontainer.state import Directory
 
 ANSWER_S = 1.0  # after that a start looks whether init is frozen; a startContainer hook may take longer, too
@@ -33,7 +35,6 @@ def release(container: Container, directory: Directory) -> None:
     connection = channel.connect(directory.address("start.sock")) if recorded else None
     if connection is None:
         raise _not_created(container)
-    started = False
     try:
         if not container._record["hasProcess"]:
             raise StateError(
@@ -44,6 +45,16 @@ def release(container: Container, directory: Directory) -> None:
             raise StateError(
                 f"{container.id} is paused: it starts when it is resumed", remedy=f"resume {container.id}"
             )
+        _await_payload(container, connection)
+    finally:
+        connection.close()
+
+
+def _await_payload(container: Container, connection: Channel) -> None:
+    """Serve init until it has executed the payload, which ends the conversation, or has failed to."""
+    started = False
+    agent: Agent | None = None
+    try:
         while (report := connection.receive()) is not None:
             if report.kind == channel.FAILED:
                 from libcontainer.deletion import end
@@ -51,11 +62,38 @@ def release(container: Container, directory: Directory) -> None:
                 error = _failure(container, report)
                 end(container)  # init ends by itself; when we return, it has
                 raise error
-            started = report.kind == channel.STARTED
+            if report.kind == channel.STARTED:
+                started = True
+            else:
+                agent = agent or _agent(container)
+                _serve(container, agent, report, connection)
     finally:
-        connection.close()
+        if agent is not None:
+            agent.close()
     if not started:
         raise SetupError(f"init of {container.id} ended before it could execute the payload", step="start")
+
+
+def _agent(container: Container) -> Agent:
+    """Return the agent that gets the listener of the payload's filter."""
+    from libcontainer.seccomp.notify import Agent
+
+    seccomp = container.spec()["linux"]["seccomp"]
+    return Agent(seccomp, container._hook_state("created"), container._record["pid"])
+
+
+def _serve(container: Container, agent: Agent, report: Report, connection: Channel) -> None:
+    """Bring the agent and init together. Without the agent there is no payload."""
+    try:
+        agent.serve(report, connection)
+    except Error:
+        from libcontainer.deletion import end
+
+        connection.close()
+        end(container)
+        raise
+    if agent.holds_listener:
+        agent.await_execution(connection)
 
 
 def run_poststart(container: Container) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer import console
+from libcontainer import console, handover
 from libcontainer.errors import InvalidArgument, SetupError, Timeout
 
 
@@ -88,7 +88,7 @@ def test_each_way_to_fail_has_its_errno_and_remedy(tmp_path: Path) -> None:
 
 def test_a_socket_that_accepts_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full backlog blocks connect(2) without end; the runtime waits for a bounded time."""
-    monkeypatch.setattr(console, "_DEADLINE_S", 1)
+    monkeypatch.setattr(handover, "DEADLINE_S", 1)
     with listener(tmp_path / "sock") as server:
         server.listen(0)
         # A backlog of 0 holds one connection; the next one has to wait for an accept that never comes.

@@ -36,6 +36,15 @@ def rule(**members: Any) -> dict[str, Any]:
     return seccomp(syscalls=[{"names": ["read"], "action": "SCMP_ACT_ALLOW", **members}])
 
 
+DENY: dict[str, Any] = {"names": ["read"], "action": "SCMP_ACT_ERRNO"}
+ONE, TWO = ({"index": 0, "value": value, "op": "SCMP_CMP_EQ"} for value in (1, 2))
+
+
+def contradiction(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """A filter of two rules."""
+    return seccomp(syscalls=[first, second])
+
+
 # What is changed below /linux, and the pointers of the problems below /linux.
 Rows = list[tuple[dict[str, Any], list[str]]]
 NAMESPACES: Rows = [
@@ -398,10 +407,31 @@ SECCOMP: Rows = [
         ],
     ),
     (rule(args=None), ["/seccomp/syscalls/0/args"]),
+    (
+        rule(args=[{"index": 0, "value": 3, "valueTwo": 4, "op": "SCMP_CMP_MASKED_EQ"}]),
+        ["/seccomp/syscalls/0/args/0/valueTwo"],
+    ),
+    (contradiction(DENY, DENY | {"errnoRet": 1}), []),
+    (contradiction(DENY, DENY | {"errnoRet": 2}), ["/seccomp/syscalls/1"]),
+    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW"}), ["/seccomp/syscalls/1"]),
+    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW", "names": ["write"]}), []),
+    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW", "args": [ONE]}), ["/seccomp/syscalls/1"]),
+    (contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG"}), ["/seccomp/syscalls/1"]),
+    (contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG", "args": [TWO]}), []),
+    (
+        contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG", "args": [TWO, ONE]}),
+        ["/seccomp/syscalls/1"],
+    ),
+    (
+        contradiction(
+            {"action": "SCMP_ACT_KILL", "names": ["a"]}, {"action": "SCMP_ACT_KILL_THREAD", "names": ["a"]}
+        ),
+        [],
+    ),
     (seccomp(syscalls=[NOTIFY], **AGENT), []),
     (seccomp(syscalls=[NOTIFY]), ["/seccomp/listenerPath"]),
     (seccomp(syscalls=[NOTIFY], listenerPath="agent"), ["/seccomp/listenerPath"]),
-    (seccomp(syscalls=[NOTIFY | {"names": ["write"]}], **AGENT), ["/seccomp/syscalls/0/names"]),
+    (seccomp(syscalls=[NOTIFY | {"names": ["write", "sendmsg", "execve"]}], **AGENT), []),
     (seccomp(listenerMetadata="x"), ["/seccomp/listenerMetadata"]),
     (seccomp(listenerMetadata="x", **AGENT), []),
     (seccomp(flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), ["/seccomp/flags"]),

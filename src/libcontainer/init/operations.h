@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0xf7080d0c89950c)
+#define BUILD_ID UINT64_C(0xdb26e3b636fe3d)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -19,6 +19,7 @@
 #define SYNC_READY 3
 #define SYNC_RLIMITS 4
 #define SYNC_LIMITS 5
+#define SYNC_AGENT 6
 
 #define OP_JOIN_NAMESPACE 1
 struct join_namespace {

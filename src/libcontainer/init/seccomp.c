@@ -5,9 +5,12 @@
  * written to memory that the runtime shares, and which it reads at the end of the channel. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -15,6 +18,7 @@
 #include "seccomp.h"
 
 #define SET_MODE_FILTER 1
+#define NEW_LISTENER 8U
 #define INSTRUCTION_SIZE 8 /* struct sock_filter */
 #define CAPABILITY_VERSION_3 0x20080522
 #define SYS_ADMIN 21
@@ -88,6 +92,57 @@ static int raise_admin(struct run *run)
 	return syscall(SYS_capset, &header, data) < 0 ? fail(run, errno, "capset", "CAP_SYS_ADMIN") : 0;
 }
 
+/* The listener on its way to the runtime.  The thread that loads the filter is under it from then on and may not take a system call;
+ * one that was made before is not.  execve(2) ends that one. */
+struct delivery {
+	struct run *run;
+	atomic_int listener; /* -1: not there yet; -2: there will be none */
+	atomic_bool done;
+};
+
+static void *deliver(void *data)
+{
+	struct delivery *delivery = data;
+	const struct timespec tick = { 0, 20000 };
+	int listener;
+
+	while ((listener = atomic_load(&delivery->listener)) == -1)
+		(void)nanosleep(&tick, NULL);
+	if (listener < 0)
+		return NULL;
+	if (send_descriptor(delivery->run, DESCRIPTOR_LISTENER, listener) < 0 ||
+	    await_reply(delivery->run->channel, REPLY_CONTINUE) < 0)
+		_exit(1); /* nobody is left to report to */
+	atomic_store(&delivery->done, true);
+	return NULL;
+}
+
+/* Load a filter with a listener, and wait until the agent has it: without a system call, so turning, for as long as two messages take. */
+static int load_with_listener(struct run *run, const struct program *program)
+{
+	static struct delivery delivery;
+	pthread_t thread;
+	int error;
+	long listener;
+
+	delivery.run = run;
+	atomic_store(&delivery.listener, -1);
+	error = pthread_create(&thread, NULL, deliver, &delivery);
+	if (error != 0)
+		return fail(run, error, "clone", "a thread for the listener");
+	listener = seccomp(run->filter.flags, program);
+	if (listener < 0) {
+		error = errno;
+		atomic_store(&delivery.listener, -2);
+		(void)pthread_join(thread, NULL);
+		return fail(run, error, "seccomp", NULL);
+	}
+	atomic_store(&delivery.listener, (int)listener);
+	while (!atomic_load(&delivery.done))
+		;
+	return 0;
+}
+
 int load_filter(struct run *run)
 {
 	const struct program program = {
@@ -97,15 +152,18 @@ int load_filter(struct run *run)
 
 	if (run->filter.privileged && raise_admin(run) < 0)
 		return -1;
+	if (run->filter.flags & NEW_LISTENER)
+		return load_with_listener(run, &program);
 	return seccomp(run->filter.flags, &program) < 0 ? fail(run, errno, "seccomp", NULL) : 0;
 }
 
-/* End under the filter, which may forbid even that: then by a fault, which is no system call. */
+/* End under the filter, which may forbid even that, or ask an agent: then by a fault, which is no system call. */
 void end_under_filter(struct run *run)
 {
 	run->failure.build_id = BUILD_ID;
 	run->failure.step = run->step;
 	memcpy(run->last_words, &run->failure, sizeof(run->failure));
-	(void)syscall(SYS_exit_group, 1);
+	if (!(run->filter.flags & NEW_LISTENER))
+		(void)syscall(SYS_exit_group, 1);
 	__builtin_trap();
 }

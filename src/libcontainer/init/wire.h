@@ -47,6 +47,7 @@ enum report_type {
 enum descriptor_kind {
 	DESCRIPTOR_CONSOLE = 1,
 	DESCRIPTOR_NETLINK = 2,
+	DESCRIPTOR_LISTENER = 3,
 };
 
 enum reply_type {

@@ -44,6 +44,7 @@ SYNC_POINTS = {
     do.SYNC_READY: "limits and state",
     do.SYNC_RLIMITS: "resource limits",
     do.SYNC_LIMITS: "cgroup limits",
+    do.SYNC_AGENT: "seccomp agent",
 }
 KINDS = {
     do.LIKE_SOURCE: "like source",

@@ -665,7 +665,8 @@ class Exec(Op, code=69):
 
 class PrepareFilter(Op, code=70):
     """Check that the kernel takes a filter with `flags`, and keep `program` for Exec, which loads it as its last act
-    before execve(2): nothing of ours runs under it. seccomp(2).
+    before execve(2): nothing of ours runs under it. seccomp(2). A listener (SECCOMP_FILTER_FLAG_NEW_LISTENER) is given
+    to the runtime in between.
 
     With `privileged` 1 there is no no_new_privs, and loading takes the CAP_SYS_ADMIN that SetCapabilities has left
     permitted; execve(2) takes it away (capabilities(7)).
@@ -691,7 +692,7 @@ LIKE_SOURCE, DIRECTORY, REAL_DIRECTORY, ON_PROCFS, PROCFS = 0, 1, 2, 3, 4
 GROUPS_KEEP, GROUPS_SET, GROUPS_IF_PERMITTED = 0, 1, 2
 
 # Sync.point
-SYNC_MAPS, SYNC_HOOKS, SYNC_READY, SYNC_RLIMITS, SYNC_LIMITS = 1, 2, 3, 4, 5
+SYNC_MAPS, SYNC_HOOKS, SYNC_READY, SYNC_RLIMITS, SYNC_LIMITS, SYNC_AGENT = 1, 2, 3, 4, 5, 6
 
 CONSTANTS = {
     "LIKE_SOURCE": LIKE_SOURCE,
@@ -707,4 +708,5 @@ CONSTANTS = {
     "SYNC_READY": SYNC_READY,
     "SYNC_RLIMITS": SYNC_RLIMITS,
     "SYNC_LIMITS": SYNC_LIMITS,
+    "SYNC_AGENT": SYNC_AGENT,
 }

@@ -124,7 +124,11 @@ def find_executable(context: Context, env: list[bytes]) -> Iterator[Op]:
 
 
 def execute(context: Context, env: list[bytes]) -> Iterator[Op]:
-    """Yield the last operation."""
+    """Yield the last operation, and before it the meeting with the agent that a filter may have."""
+    if context.linux.get("seccomp"):
+        from libcontainer.seccomp import meet_agent
+
+        yield from meet_agent(context)
     yield do.Exec(
         pointer="/process/args",
         args=[item.encode() for item in context.process["args"]],

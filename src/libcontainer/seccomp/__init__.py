@@ -25,8 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from libcontainer.host import Host
     from libcontainer.plan.context import Context
     from libcontainer.plan.operations import Op
+
+
+def prepare(seccomp: dict[str, Any], host: Host, root: str) -> None:
+    """Give `host` the filters that are kept below `root`, and see that there is a socket for an agent.
+
+    Raises InvalidArgument.
+    """
+    from libcontainer.seccomp.cache import Cache
+
+    host.filters = Cache(root)
+    if profile.notifies(seccomp):
+        from libcontainer.seccomp.notify import check_listener
+
+        check_listener(seccomp["listenerPath"])
 
 
 def compile_filter(context: Context) -> Iterator[Op]:
@@ -35,10 +50,6 @@ def compile_filter(context: Context) -> Iterator[Op]:
     Raises InvalidConfig and Unsupported.
     """
     seccomp = context.linux["seccomp"]
-    if profile.notifies(seccomp):
-        raise Unsupported(
-            "config.json /linux/seccomp: SCMP_ACT_NOTIFY is not implemented yet", pointer="/linux/seccomp"
-        )
     privileged = not context.process.get("noNewPrivileges")
     if privileged and not capabilities.available(context) >> CAP_SYS_ADMIN & 1:
         raise Unsupported(
@@ -52,6 +63,12 @@ def compile_filter(context: Context) -> Iterator[Op]:
         flags=profile.flags(seccomp),
         privileged=int(privileged),
     )
+
+
+def meet_agent(context: Context) -> Iterator[Op]:
+    """Yield the wait for the runtime to reach the agent that answers SCMP_ACT_NOTIFY, right before Exec."""
+    if profile.notifies(context.linux["seccomp"]):
+        yield do.Sync(pointer="/linux/seccomp/listenerPath", point=do.SYNC_AGENT)
 
 
 def features() -> dict[str, Any]:

@@ -102,13 +102,11 @@ def _check_errno(action: str | None, value: int | None, pointer: str, problems: 
 
 def _check_syscall(rule: dict[str, Any], here: str, problems: list[Problem]) -> None:
     _check_errno(word(rule, "action"), integer(rule, "errnoRet"), f"{here}/errnoRet", problems)
-    if word(rule, "action") == NOTIFY and "write" in strings(rule, "names"):
-        # Whoever loads the filter must still be able to tell the descriptor of its listener.
-        problems.append(Problem(f"{here}/names", '"write"', f"any other system call with {NOTIFY}"))
 
 
 def _check_filter(seccomp: dict[str, Any], here: str, problems: list[Problem]) -> None:
     default = word(seccomp, "defaultAction")
+    _check_contradictions(seccomp, here, problems)
     _check_errno(default, integer(seccomp, "defaultErrnoRet"), f"{here}/defaultErrnoRet", problems)
     if default == NOTIFY:
         expected = "any other action: the agent would have to answer the calls that reach it"
@@ -128,11 +126,65 @@ def _check_filter(seccomp: dict[str, Any], here: str, problems: list[Problem]) -
         )
 
 
+def _check_contradictions(seccomp: dict[str, Any], here: str, problems: list[Problem]) -> None:
+    """Two rules that differ in their action only contradict each other, and so does one that an unconditional one
+    leaves nothing to say. libseccomp takes either, and keeps the first or the unconditional one without a word.
+    """
+    seen: dict[str, dict[frozenset[object], tuple[object, int]]] = {}
+    for index, rule in records(seccomp, "syscalls"):
+        action = _effect(rule)
+        conditions = _alternatives(rule)
+        for name in strings(rule, "names"):
+            known = seen.setdefault(name, {})
+            other = next(
+                (known[key][1] for key in known if _collide(key, known[key][0], conditions, action)), None
+            )
+            if other is not None:
+                expected = f"the action of /linux/seccomp/syscalls/{other}, which is about the same calls"
+                problems.append(
+                    Problem(f"{here}/syscalls/{index}", f"{action} for {describe(name)}", expected)
+                )
+            for condition in conditions:
+                known.setdefault(condition, (action, index))
+
+
+def _effect(rule: dict[str, Any]) -> str:
+    """Return the action as it will be, in words."""
+    action = word(rule, "action") or ""
+    if action in ERRNO_LIMITS:
+        number = integer(rule, "errnoRet")
+        return f"{action} {1 if number is None else number}"  # EPERM: config-linux.md "errnoRet"
+    return "SCMP_ACT_KILL_THREAD" if action == "SCMP_ACT_KILL" else action
+
+
+def _alternatives(rule: dict[str, Any]) -> list[frozenset[object]]:
+    """Return the sets of conditions of which one has to hold: see `libcontainer.seccomp.profile.alternatives`."""
+    conditions = [
+        (integer(arg, "index"), word(arg, "op"), integer(arg, "value"), integer(arg, "valueTwo") or 0)
+        for _, arg in records(rule, "args")
+    ]
+    if len({condition[0] for condition in conditions}) < len(conditions):
+        return [frozenset([condition]) for condition in conditions]
+    return [frozenset(conditions)]
+
+
+def _collide(
+    known: frozenset[object], known_action: object, conditions: list[frozenset[object]], action: object
+) -> bool:
+    if known_action == action:
+        return False
+    return any([known == new or not known or not new for new in conditions])
+
+
 def _check_argument(argument: dict[str, Any], here: str, problems: list[Problem]) -> None:
     operator, second = word(argument, "op"), integer(argument, "valueTwo")
     if operator not in (None, "SCMP_CMP_MASKED_EQ") and second:
         expected = "0: only SCMP_CMP_MASKED_EQ compares with a second value"
         problems.append(Problem(f"{here}/valueTwo", str(second), expected))
+    mask = integer(argument, "value")
+    if operator == "SCMP_CMP_MASKED_EQ" and mask is not None and second and second & ~mask:
+        expected = f"no bit outside of the mask {mask:#x} in value: it could never be equal"
+        problems.append(Problem(f"{here}/valueTwo", f"{second:#x}", expected))
 
 
 ARGUMENT = Record(
