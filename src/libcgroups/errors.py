@@ -112,6 +112,11 @@ _REMEDIES = {
     "controller to its children: choose a path whose parent holds none",
     (
         "write",
+        "cpu.rt_runtime_us",
+        _errno.EINVAL,
+    ): "the budgets of all children must fit into that of their parent: raise cpu.rt_runtime_us there",
+    (
+        "write",
         "*",
         _errno.ENOENT,
     ): "the cgroup does not exist, or this kernel or scheduler does not offer that file",

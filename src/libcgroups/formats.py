@@ -11,6 +11,7 @@ import os
 
 from libcgroups.cgroup import read_file
 from libcgroups.errors import CgroupError, from_os
+from libcgroups.memorylimit import V1_UNLIMITED
 from libcgroups.stats import UNLIMITED, Count, IoEntry, Pressure, Stall
 
 TYPE_CHECKING = False
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # EOPNOTSUPP: pressure of a kernel that was booted with psi=0. ENODEV: removed since it was opened.
 _NOT_OFFERED = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP)
-# v1 says "no limit" as the largest count of pages that it can hold, rounded down to whole (huge) pages.
-_V1_UNLIMITED = 1 << 62
 NS_PER_US = 1000
 
 
@@ -112,7 +111,7 @@ def limit_of(value: str) -> int:
     if value == "max":
         return UNLIMITED
     number = int(value)
-    return UNLIMITED if number < 0 or number >= _V1_UNLIMITED else number
+    return UNLIMITED if number < 0 or number >= V1_UNLIMITED else number
 
 
 def nested_of(found: str) -> dict[str, dict[str, int]]:

@@ -226,6 +226,22 @@ class Manager(ABC):
             remedy="remove the limit, or run where a cgroup can be made",
         )
 
+    def delegate(self, uid: int) -> None:
+        """Let the user `uid` divide the cgroup, and move processes within it; the limits stay the caller's.
+
+        The owner's number is that of the caller's user namespace. Raises Unsupported on v1, where the owner of
+        a cgroup could lift its limits; CgroupError, NotPermitted.
+        """
+        if self.mode != "v2" or self.unified is None:
+            raise Unsupported(
+                f"a cgroup of a {self.mode} host cannot be delegated",
+                value=str(uid),
+                remedy="use a host with cgroup v2 only",
+            )
+        from libcgroups import delegation
+
+        delegation.delegate(self.unified, uid)
+
     # Processes
 
     def processes(self, *, descendants: bool = True) -> list[int]:

@@ -13,7 +13,10 @@ FIELDS = (
     *("checkBeforeUpdate", "disableOOMKiller", "kernel", "kernelTCP", "limit", "reservation", "swap"),
     *("swappiness", "useHierarchy"),
 )
-CHECK = "checkBeforeUpdate"  # stands among the settings for a look at the usage; is no file
+# v1 says "no limit" as the largest count of pages that it can hold, rounded down to whole (huge) pages.
+V1_UNLIMITED = 1 << 62
+CHECK = "checkBeforeUpdate"  # stands among the settings, with a field, for a look at the usage; is no file
+_WORDS = {"swap": "memory+swap", "limit": "memory"}
 
 
 def limit(memory: dict[str, object], field: str) -> int:
@@ -28,29 +31,33 @@ def swappiness(memory: dict[str, object]) -> int | None:
     return fields_of.integer(memory, "swappiness", "/memory", 0, 100)
 
 
-def with_check(
-    memory: dict[str, object], limit: int, settings: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Return `settings`, with the wish to look at the usage first if there is one."""
-    if fields_of.boolean(memory, CHECK, "/memory") and limit > 0:
-        return [(CHECK, str(limit)), *settings]
-    return settings
+def with_check(memory: dict[str, object], settings: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return `settings`, with the wishes to look at the usage first, if there are any.
+
+    Memory in use is in use with swap, too, so it must fit into both limits.
+    """
+    if not fields_of.boolean(memory, CHECK, "/memory"):
+        return settings
+    limits = [(field, limit(memory, field)) for field in ("swap", "limit")]
+    return [*((f"{CHECK}/{field}", str(value)) for field, value in limits if value > 0), *settings]
 
 
 def checked(cgroup: Cgroup, settings: list[tuple[str, str]], usage_file: str) -> list[tuple[str, str]]:
-    """Return `settings` without the wish to look, after looking.
+    """Return `settings` without the wishes to look, after looking.
 
     Raises CgroupError when more is in use already.
     """
-    if not settings or settings[0][0] != CHECK:
-        return settings
-    wanted, usage = int(settings[0][1]), int(cgroup.read(usage_file))
-    if wanted <= usage:
-        raise CgroupError(
-            f"rejecting memory limit {wanted} <= usage {usage}",
-            path=f"{cgroup.directory}/{usage_file}",
-            value=str(wanted),
-            remedy="allow more, or leave out checkBeforeUpdate",
-            pointer="/memory/limit",
-        )
-    return settings[1:]
+    for wish, value in settings:
+        check, _, field = wish.partition("/")
+        if check != CHECK:
+            continue
+        usage = int(cgroup.read(usage_file))
+        if int(value) <= usage:
+            raise CgroupError(
+                f"rejecting {_WORDS[field]} limit {value} <= usage {usage}",
+                path=f"{cgroup.directory}/{usage_file}",
+                value=value,
+                remedy="allow more, or leave out checkBeforeUpdate",
+                pointer=f"/memory/{field}",
+            )
+    return [setting for setting in settings if not setting[0].startswith(CHECK)]

@@ -21,7 +21,7 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
         raise fields_of.invalid("/rdma", devices, "an object")
     found = []
     for device, limits in devices.items():
-        pointer = f"/rdma/{device}"
+        pointer = f"/rdma/{fields_of.escaped(device)}"
         if not device or not device.isprintable() or " " in device:
             raise fields_of.invalid(pointer, device, "the name of an RDMA device")
         if not isinstance(limits, dict) or any(field not in _KEYS for field in limits):

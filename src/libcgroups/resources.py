@@ -36,7 +36,7 @@ def requested(resources: Resources | None) -> list[str]:
             raise InvalidArgument(
                 f"the resource {key!r} is not known",
                 value=key,
-                pointer=f"/{key}",
+                pointer=f"/{escaped(key)}",
                 remedy=f"use one of {', '.join(KEYS)}",
             )
     return [key for key in KEYS if resources.get(key)]
@@ -52,7 +52,7 @@ def group(resources: Resources, key: str, fields: Sequence[str]) -> dict[str, An
         raise invalid(f"/{key}", value, "an object")
     for field in value:
         if field not in fields:
-            raise invalid(f"/{key}/{field}", field, f"one of {', '.join(fields)}")
+            raise invalid(f"/{key}/{escaped(field)}", field, f"one of {', '.join(fields)}")
     return {field: content for field, content in value.items() if content is not None}
 
 
@@ -105,6 +105,11 @@ def text(fields: Mapping[str, Any], field: str, pointer: str) -> str | None:
     if not isinstance(value, str) or "\n" in value or "\0" in value:
         raise invalid(f"{pointer}/{field}", value, "text without NUL and newline")
     return value
+
+
+def escaped(name: object) -> str:
+    """Return a member's name as a JSON pointer writes it (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 def invalid(pointer: str, found: object, expected: str) -> InvalidArgument:

@@ -239,13 +239,14 @@ class InitContainerBuilder:
         from libcgroups import factory
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
-        with CgroupErrors():
+        with CgroupErrors("/annotations", place=path and "/linux/cgroupsPath"):
             found = factory.new(
                 path,
                 container_id=self.common.container_id,
                 driver="systemd" if self.systemd else "cgroupfs",
                 annotations=spec.get("annotations"),
             )
+        with CgroupErrors():
             if self.rootless is not None:
                 found.optional = self.rootless
             resources = resources_with_rules(

@@ -16,13 +16,14 @@ class CgroupErrors:
     """A block out of which errors of the cgroup library come as CgroupError.
 
     `resources` is where in the configuration the resources are that were passed there; None for those of a
-    call, whose pointers count from their own top.
+    call, whose pointers count from their own top. `place` is what an error is about that points at nothing.
     """
 
-    __slots__ = ("_resources",)
+    __slots__ = ("_place", "_resources")
 
-    def __init__(self, resources: str | None = CONFIG) -> None:
+    def __init__(self, resources: str | None = CONFIG, *, place: str | None = None) -> None:
         self._resources = resources
+        self._place = place
 
     def __enter__(self) -> None:
         pass
@@ -31,12 +32,14 @@ class CgroupErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, libcgroups.errors.Error):
-            raise cgroup_error(error, self._resources) from error
+            raise cgroup_error(error, self._resources, self._place) from error
 
 
-def cgroup_error(error: libcgroups.errors.Error, resources: str | None = CONFIG) -> CgroupError:
+def cgroup_error(
+    error: libcgroups.errors.Error, resources: str | None = CONFIG, place: str | None = None
+) -> CgroupError:
     """Return an error of the cgroup library as one of ours."""
-    pointer = None if error.pointer is None else f"{resources or ''}{error.pointer}"
+    pointer = place if error.pointer is None else f"{resources or ''}{error.pointer}"
     where = "" if pointer is None else f"{'config.json' if resources else 'resources'} {pointer}: "
     found = CgroupError(
         f"{where}{error.message}",

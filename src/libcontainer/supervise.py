@@ -154,6 +154,19 @@ class Creation(Conversation):
         self.limited = True
         with CgroupErrors():
             self.manager.apply(self.request.resources)
+            if self.manager.mode == "v2" and self.host.privileged:
+                self._delegate()
+
+    def _delegate(self) -> None:
+        from libcontainer import delegation
+
+        uid = delegation.owner(self.spec)
+        if uid is None or not self.manager.cgroups:
+            return
+        with open(f"/proc/{self.pid}/uid_map") as table:
+            owner = delegation.on_host(table.read(), uid)
+        if owner is not None and owner != os.geteuid():
+            self.manager.delegate(owner)
 
     def _run_hooks(self) -> None:
         hooks = self.spec.get("hooks") or {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libcgroups import new
+from libcgroups import detect, new
 
 from .boxes import MODES, Box, host_mounts
 
@@ -111,3 +111,24 @@ def test_cgroups_on_a_symlink_are_refused(box: Box) -> None:
 
     assert "Too many levels of symbolic links" in box.refusal()
     assert os.listdir(box.rootfs / "elsewhere") == []
+
+
+def test_a_user_may_divide_the_containers_cgroup_only_on_v2(box: Box) -> None:
+    """config-linux.md "Cgroup ownership": on v1 the owner of a cgroup could lift its limits."""
+    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
+    box.bundle.process["user"] = {"uid": 1234, "gid": 1234}
+    box.bundle.process["capabilities"] = {}
+
+    run = box.sh("cd /sys/fs/cgroup; for i in . *; do mkdir $i/mine 2>/dev/null && echo $i; done; true")
+
+    assert run.lines == (["."] if detect().mode == "v2" else [])
+
+
+def test_a_readonly_cgroup_stays_the_runtimes(box: Box) -> None:
+    """Whoever only looks at cgroups gets no right to change them, not even through another mount."""
+    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS, "ro")
+    box.bundle.process["user"] = {"uid": 1234, "gid": 1234}
+
+    run = box.sh("find /sys/fs/cgroup -user 1234")
+
+    assert run.stdout == ""

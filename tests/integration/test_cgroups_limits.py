@@ -205,6 +205,51 @@ def test_a_limit_below_the_usage_names_the_usage(manager: Manager) -> None:
     assert "bytes are in use" in (caught.value.remedy or "")
 
 
+@needs_v1("memory")
+def test_memory_in_use_must_fit_into_the_limit_with_swap_too(manager: Manager) -> None:
+    """A limit of both that is below what is in use would kill at once."""
+    run_inside(manager, "pass")
+    manager.apply({"memory": {"limit": 64 * MIB, "swap": 64 * MIB, "checkBeforeUpdate": True}})
+    with pytest.raises(CgroupError, match=r"rejecting memory\+swap limit 1 <= usage") as caught:
+        manager.apply({"memory": {"limit": 1, "swap": 1, "checkBeforeUpdate": True}})
+
+    assert caught.value.pointer == "/memory/swap"
+
+
+@needs_v1("memory")
+def test_a_limit_of_kernel_memory_is_kept_or_refused(manager: Manager) -> None:
+    """Since Linux 5.16 the kernel takes the value and does nothing, which must not pass for a limit."""
+    try:
+        manager.apply({"memory": {"kernel": 16 * MIB}})
+    except Unsupported as error:
+        assert error.pointer == "/memory/kernel"  # noqa: PT017  # either is right
+    else:
+        assert value(manager, "memory", "memory.kmem.limit_in_bytes") == str(16 * MIB)
+
+
+@needs_v1("cpu")
+def test_a_real_time_budget_is_given_to_the_ancestors_too() -> None:
+    """Ones that were made for this cgroup have none, and the kernel wants a child's to fit into its parent's."""
+    manager = new(f"/{NAME}-rt/a/b", container_id="b")
+    manager.create()
+    try:
+        if not Path(manager.paths["cpu"], "cpu.rt_runtime_us").exists():
+            pytest.skip("this kernel has no CONFIG_RT_GROUP_SCHED")
+        manager.apply({"cpu": {"realtimePeriod": 500_000, "realtimeRuntime": 5_000}})
+        directory = Path(manager.paths["cpu"])
+        for path in (directory, directory.parent, directory.parent.parent):
+            assert (path / "cpu.rt_runtime_us").read_text() == "5000\n"
+            assert (path / "cpu.rt_period_us").read_text() == "500000\n"
+
+        with pytest.raises(CgroupError) as caught:
+            manager.apply({"cpu": {"realtimeRuntime": 9_000}})
+        assert caught.value.pointer == "/cpu/realtimeRuntime"
+        assert "budgets" in (caught.value.remedy or "")
+    finally:
+        manager.remove()
+    assert not manager.exists()
+
+
 @needs_v1("blkio")
 def test_block_weights_go_to_the_scheduler_that_the_kernel_has(manager: Manager) -> None:
     """With BFQ the files have other names."""

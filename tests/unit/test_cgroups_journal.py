@@ -52,7 +52,7 @@ def test_a_refused_write_takes_the_earlier_ones_back(manager: Manager, tmp_path:
     before = {name: text.strip() for name, text in FILES.items() if name != "pids.max"}
     (tmp_path / "a" / "pids.max").unlink()
     (tmp_path / "a" / "pids.max").mkdir()
-    resources = {"cpu": {"quota": 5, "shares": 2}, "memory": {"limit": 123456}, "pids": {"limit": 5}}
+    resources = {"cpu": {"quota": 5000, "shares": 2}, "memory": {"limit": 123456}, "pids": {"limit": 5}}
     with pytest.raises(CgroupError) as caught:
         manager.update(resources)
 

@@ -15,6 +15,7 @@ from libcgroups.v1 import hugetlb as v1_hugetlb
 from libcgroups.v2 import hugetlb as v2_hugetlb
 from libcgroups.v2 import io
 from libcgroups.v2.cpu import weight
+from libcgroups.v2.memory import swap_only
 
 GIB = 1 << 30
 Writes = list[tuple[str, str]]
@@ -74,6 +75,16 @@ V1_TABLE: list[tuple[str, dict[str, Any], Writes]] = [
     ("memory", {"memory": {"swappiness": (1 << 64) - 1, "limit": 0, "useHierarchy": False}}, []),
     ("memory", {"memory": {"swappiness": -1}}, []),
     (
+        "memory",
+        {"memory": {"limit": 5, "swap": 6, "checkBeforeUpdate": True}},
+        [
+            ("checkBeforeUpdate/swap", "6"),
+            ("checkBeforeUpdate/limit", "5"),
+            ("memory.limit_in_bytes", "5"),
+            ("memory.memsw.limit_in_bytes", "6"),
+        ],
+    ),
+    (
         "blkio",
         {
             "blockIO": {
@@ -106,6 +117,7 @@ V1_TABLE: list[tuple[str, dict[str, Any], Writes]] = [
     ),
 ]
 
+NO_MEMORY_LIMIT: Writes = [("memory.swap.max", "max"), ("memory.max", "max")]
 V2_TABLE: list[tuple[str, dict[str, Any], Writes]] = [
     ("pids", {"pids": {"limit": 32}}, [("pids.max", "32")]),
     ("pids", {"pids": {"limit": -1}}, [("pids.max", "max")]),
@@ -165,6 +177,17 @@ V2_TABLE: list[tuple[str, dict[str, Any], Writes]] = [
         [("io.max", "8:0 rbps=1"), ("io.max", "8:16 wbps=2"), ("memory.high", "1G")],
     ),
     ("network", {"network": {"priorities": []}}, []),
+    ("memory", {"memory": {"limit": -1, "checkBeforeUpdate": True}}, [*NO_MEMORY_LIMIT]),
+    ("cpu", {"cpu": {"quota": 0, "period": 20000}}, [("cpu.max", "max 20000")]),
+    (
+        "cpu",
+        {"cpu": {"quota": -1, "period": 20000, "burst": 7}},
+        [("cpu.max.burst", "7"), ("cpu.max", "max 20000")],
+    ),
+    ("cpu", {"cpu": {"idle": 0, "shares": 2}}, [("cpu.idle", "0"), ("cpu.weight", "1")]),
+    ("cpuset", {"cpu": {"mems": "0-1"}}, [("cpuset.mems", "0-1")]),
+    ("rdma", {"rdma": {"mlx5_1": {"hcaObjects": 7}}}, [("rdma.max", "mlx5_1 hca_object=7")]),
+    ("unified", {"unified": {"misc.max": "sev 5"}}, [("misc.max", "sev 5")]),
 ]
 
 
@@ -232,7 +255,16 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"pids": {"limit": "1"}}, "/pids/limit"),
     ({"pids": {"limit": True}}, "/pids/limit"),
     ({"pids": {"limit": 1 << 63}}, "/pids/limit"),
+    ({"pids": {"a/b~c": 1}}, "/pids/a~1b~0c"),
     ({"cpu": {"period": -1}}, "/cpu/period"),
+    ({"cpu": {"period": 999}}, "/cpu/period"),
+    ({"cpu": {"period": 1_000_001}}, "/cpu/period"),
+    ({"cpu": {"quota": 999}}, "/cpu/quota"),
+    ({"cpu": {"quota": 1 << 44}}, "/cpu/quota"),
+    ({"cpu": {"quota": 10_000, "burst": 10_001}}, "/cpu/burst"),
+    ({"cpu": {"burst": -1}}, "/cpu/burst"),
+    ({"cpu": {"shares": -1}}, "/cpu/shares"),
+    ({"cpu": {"shares": 1 << 64}}, "/cpu/shares"),
     ({"cpu": {"idle": 2}}, "/cpu/idle"),
     ({"cpu": {"cpus": "3-1"}}, "/cpu/cpus"),
     ({"cpu": {"cpus": "0\n1"}}, "/cpu/cpus"),
@@ -252,11 +284,17 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]}, "/hugepageLimits/0/pageSize"),
     ({"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]}, "/hugepageLimits/0/pageSize"),
     ({"rdma": {"mlx 5": {"hcaHandles": 1}}}, "/rdma/mlx 5"),
+    ({"hugepageLimits": [{"pageSize": "2MB", "limit": -1}]}, "/hugepageLimits/0/limit"),
+    ({"hugepageLimits": [{"pageSize": "2MB"}]}, "/hugepageLimits/0/limit"),
     ({"rdma": {"mlx5": {"handles": 1}}}, "/rdma/mlx5"),
+    ({"rdma": {"mlx5": {"hcaHandles": 1 << 32}}}, "/rdma/mlx5/hcaHandles"),
+    ({"rdma": {"a/b ": {}}}, "/rdma/a~1b "),
 ]
 V1_INVALID: list[tuple[dict[str, Any], str]] = [
     ({"cpu": {"shares": 1}}, "/cpu/shares"),
     ({"cpu": {"shares": 262145}}, "/cpu/shares"),
+    ({"cpu": {"realtimePeriod": 1000, "realtimeRuntime": 1001}}, "/cpu/realtimeRuntime"),
+    ({"cpu": {"realtimeRuntime": -2}}, "/cpu/realtimeRuntime"),
     ({"network": {"classID": -1}}, "/network/classID"),
     ({"network": {"priorities": [{"name": "a b", "priority": 1}]}}, "/network/priorities/0/name"),
     ({"network": {"priorities": [{"name": "lo"}]}}, "/network/priorities/0/priority"),
@@ -274,8 +312,11 @@ V2_INVALID: list[tuple[dict[str, Any], str]] = [
     ({"blockIO": {"leafWeight": 10}}, "/blockIO/leafWeight"),
     ({"network": {"classID": 1}}, "/network/classID"),
     ({"devices": [{"allow": 1}]}, "/devices/0/allow"),
-    ({"unified": {"memory/high": "1"}}, "/unified/memory/high"),
+    ({"unified": {"memory/high": "1"}}, "/unified/memory~1high"),
     ({"unified": {"memory": "1"}}, "/unified/memory"),
+    ({"unified": {"memory.high": ""}}, "/unified/memory.high"),
+    ({"unified": {"io.max": "\n\n"}}, "/unified/io.max"),
+    ({"unified": {"memory.high": "1\0"}}, "/unified/memory.high"),
     ({"unified": {"..": "1"}}, "/unified/.."),
     ({"unified": {"cgroup.procs": "1"}}, "/unified/cgroup.procs"),
     ({"unified": {"memory.high": 1}}, "/unified/memory.high"),
@@ -321,6 +362,43 @@ def test_v2_refuses_bad_resources_before_it_touches_anything(resources: dict[str
         v2_manager().check(resources)
 
     assert caught.value.pointer == pointer
+
+
+# limit, memory+swap, swap alone: the conversion that runc, crun and youki agree on
+SWAP_TABLE = [
+    (-1, 0, -1),
+    (0, 0, None),
+    (GIB, 0, None),
+    (GIB, -1, -1),
+    (0, -1, -1),
+    (-1, -1, -1),
+    (-1, 3 * GIB, 3 * GIB),
+    (GIB, GIB, 0),
+    (GIB, 3 * GIB, 2 * GIB),
+]
+
+
+@pytest.mark.parametrize(("limit", "swap", "expected"), SWAP_TABLE)
+def test_memory_and_swap_become_swap_alone(limit: int, swap: int, expected: int | None) -> None:
+    """0 is unset, -1 no limit; equal values leave no swap at all."""
+    assert swap_only(limit, swap) == expected
+
+
+def test_v2_misses_a_controller_before_anything_is_made(tmp_path: Path) -> None:
+    """What the whole hierarchy does not have, no cgroup of it will; `unified` names controllers, too."""
+    (tmp_path / "cgroup.controllers").write_text("cpu pids\n")
+    manager = new("/x", container_id="x", setup=Setup("v2", (), Hierarchy(str(tmp_path))))
+
+    manager.check({"pids": {"limit": 1}, "unified": {"cpu.weight": "5"}, "devices": [{"allow": False}]})
+    for resources, pointer in (
+        ({"memory": {"limit": 1 << 20}}, "/memory/limit"),
+        ({"unified": {"misc.max": "sev 1"}}, "/unified/misc.max"),
+        ({"rdma": {"mlx5_0": {"hcaHandles": 1}}}, "/rdma"),
+    ):
+        with pytest.raises(Unsupported, match="controller is not available") as caught:
+            manager.check(resources)
+        assert caught.value.pointer == pointer
+    assert [path.name for path in tmp_path.iterdir()] == ["cgroup.controllers"]
 
 
 def test_a_missing_controller_is_an_error_only_for_who_asks() -> None:

@@ -152,7 +152,7 @@ def test_v1_has_properties_of_its_own() -> None:
     }
 
 
-@given(st.integers(1, 10_000_000), st.integers(1_000, 1_000_000))
+@given(st.integers(1_000, 10_000_000), st.integers(1_000, 1_000_000))
 def test_the_quota_in_the_files_is_what_systemd_keeps(quota: int, period: int) -> None:
     """systemd keeps whole percents: a file that said otherwise would change at the next daemon-reload."""
     resources = {"cpu": {"quota": quota, "period": period}}

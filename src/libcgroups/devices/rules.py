@@ -75,7 +75,9 @@ def effective(rules: list[Rule]) -> list[Rule]:
 def _rule(entry: dict[str, Any], pointer: str) -> Rule:
     for field in entry:
         if field not in _FIELDS:
-            raise fields_of.invalid(f"{pointer}/{field}", field, f"one of {', '.join(_FIELDS)}")
+            raise fields_of.invalid(
+                f"{pointer}/{fields_of.escaped(field)}", field, f"one of {', '.join(_FIELDS)}"
+            )
     if not isinstance(entry.get("allow"), bool):
         raise fields_of.invalid(f"{pointer}/allow", entry.get("allow"), "true or false")
     kind = fields_of.text(entry, "type", pointer) or "a"

@@ -6,7 +6,7 @@ in a later version than the one that runs, is not here: the files of the cgroup 
 
 from __future__ import annotations
 
-from libcgroups import blockio, cpulist, memorylimit, pids
+from libcgroups import blockio, cpubandwidth, cpulist, memorylimit, pids
 from libcgroups import resources as fields_of
 from libcgroups.devices import rules as device_rules
 from libcgroups.v2.cpu import DEFAULT_PERIOD_US, weight
@@ -119,7 +119,7 @@ def settled(resources: Resources) -> dict[str, Any]:
     """Return `resources` with the CPU quota as systemd keeps it, for the files: both must say the same."""
     found = dict(resources)
     cpu = _cpu_fields(resources)
-    quota, period = _time(cpu, "quota"), _time(cpu, "period")
+    quota, period = cpubandwidth.quota(cpu) or 0, cpubandwidth.period(cpu)
     if quota > 0:
         found["cpu"] = {**cpu, "quota": _rounded(quota, period or DEFAULT_PERIOD_US)}
     both = _cpu_max(_unified(resources).get("cpu.max", ""))
@@ -183,13 +183,17 @@ def _cpu(resources: Resources, version: int) -> dict[str, Variant]:
     return found
 
 
-def _quota(cpu: Mapping[str, Any]) -> dict[str, Variant]:
-    quota, period = _time(cpu, "quota"), _time(cpu, "period")
+def _quota(cpu: dict[str, Any]) -> dict[str, Variant]:
+    return _ceiling(cpubandwidth.quota(cpu), cpubandwidth.period(cpu))
+
+
+def _ceiling(quota: int | None, period: int | None) -> dict[str, Variant]:
     found: dict[str, Variant] = {}
     if period:
         found["CPUQuotaPeriodUSec"] = ("t", period)
     if quota or period:
-        per_second = _per_second(quota, period or DEFAULT_PERIOD_US) if quota > 0 else NO_LIMIT
+        ceiling = quota is not None and quota > 0
+        per_second = _per_second(quota or 0, period or DEFAULT_PERIOD_US) if ceiling else NO_LIMIT
         found["CPUQuotaPerSecUSec"] = ("t", per_second)
     return found
 
@@ -285,7 +289,7 @@ def _file_cpu_idle(text: str) -> dict[str, Variant]:
 
 def _file_cpu_max(text: str) -> dict[str, Variant]:
     both = _cpu_max(text)
-    return {} if both is None else _quota({"quota": both[0], "period": both[1]})
+    return {} if both is None else _ceiling(*both)
 
 
 def _file_mask(name: str, file: str) -> Callable[[str], dict[str, Variant]]:
@@ -352,11 +356,6 @@ def _per_second(quota: int, period: int) -> int:
 
 def _rounded(quota: int, period: int) -> int:
     return _per_second(quota, period) * period // _USEC_PER_SEC
-
-
-def _time(cpu: Mapping[str, Any], field: str) -> int:
-    lowest = fields_of.INT64_MIN if field == "quota" else 0
-    return fields_of.integer(cpu, field, "/cpu", lowest, fields_of.INT64_MAX) or 0
 
 
 def _shares(resources: Resources) -> int:

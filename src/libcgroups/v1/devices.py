@@ -108,7 +108,9 @@ def evaluate(rules: list[dict[str, Any]]) -> Access:
         pointer = f"/devices/{index}"
         for field in rule:
             if field not in _FIELDS:
-                raise fields_of.invalid(f"{pointer}/{field}", field, f"one of {', '.join(_FIELDS)}")
+                raise fields_of.invalid(
+                    f"{pointer}/{fields_of.escaped(field)}", field, f"one of {', '.join(_FIELDS)}"
+                )
         if not isinstance(rule.get("allow"), bool):
             raise fields_of.invalid(f"{pointer}/allow", rule.get("allow"), "true or false")
         types = _TYPES.get(rule.get("type") or "a")

@@ -13,7 +13,7 @@ import time
 from libcgroups import memorylimit
 from libcgroups import resources as fields_of
 from libcgroups.controllers import write_all
-from libcgroups.errors import CgroupError
+from libcgroups.errors import CgroupError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from libcgroups.stats import Stats, Usage
 
 NAME = "memory"
+_KMEM = "memory.kmem.limit_in_bytes"
 _LIMIT, _MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 POINTERS = {
     "memory.use_hierarchy": "/memory/useHierarchy",
-    memorylimit.CHECK: "/memory/checkBeforeUpdate",
     _LIMIT: "/memory/limit",
     _MEMSW: "/memory/swap",
     "memory.soft_limit_in_bytes": "/memory/reservation",
-    "memory.kmem.limit_in_bytes": "/memory/kernel",
+    _KMEM: "/memory/kernel",
     "memory.kmem.tcp.limit_in_bytes": "/memory/kernelTCP",
     "memory.swappiness": "/memory/swappiness",
     "memory.oom_control": "/memory/disableOOMKiller",
@@ -53,7 +53,7 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
         _LIMIT: limit or None,
         _MEMSW: swap or None,
         "memory.soft_limit_in_bytes": memorylimit.limit(memory, "reservation") or None,
-        "memory.kmem.limit_in_bytes": memorylimit.limit(memory, "kernel") or None,
+        _KMEM: memorylimit.limit(memory, "kernel") or None,
         "memory.kmem.tcp.limit_in_bytes": memorylimit.limit(memory, "kernelTCP") or None,
         "memory.swappiness": memorylimit.swappiness(memory),
         "memory.oom_control": None,
@@ -61,7 +61,7 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     if "disableOOMKiller" in memory:
         values["memory.oom_control"] = int(fields_of.boolean(memory, "disableOOMKiller", "/memory"))
     found = [(file, str(value)) for file, value in values.items() if value is not None]
-    return memorylimit.with_check(memory, limit, found)
+    return memorylimit.with_check(memory, found)
 
 
 # The kernel counts memory in batches of 64 pages for each CPU, and takes the unused part back from other CPUs in
@@ -80,7 +80,7 @@ def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str
     for attempt in range(DRAINS + 1):
         try:
             write_all(cgroup, settings, pointers)
-            return
+            break
         except CgroupError as error:
             if error.errno != errno.EBUSY or error.path is None:
                 raise
@@ -92,6 +92,21 @@ def write(cgroup: Cgroup, settings: list[tuple[str, str]], pointers: Mapping[str
                 )
                 raise
             time.sleep(DRAIN_S)
+    _require_kernel_limit(cgroup, settings)
+
+
+def _require_kernel_limit(cgroup: Cgroup, settings: list[tuple[str, str]]) -> None:
+    """Refuse a limit of kernel memory where the kernel takes it and does nothing, as since Linux 5.16."""
+    wanted = dict(settings).get(_KMEM, "-1")
+    if wanted == "-1" or int(cgroup.read(_KMEM)) < memorylimit.V1_UNLIMITED:
+        return
+    raise Unsupported(
+        "this kernel does not limit kernel memory by itself any more: it counts it as memory",
+        path=f"{cgroup.directory}/{_KMEM}",
+        value=wanted,
+        remedy="remove it; the limit of memory holds for the kernel's part, too",
+        pointer=POINTERS[_KMEM],
+    )
 
 
 def stats(cgroup: Cgroup) -> Stats:

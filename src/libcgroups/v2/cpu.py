@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from libcgroups import cpubandwidth
 from libcgroups import resources as fields_of
 from libcgroups.cpulist import CPU_FIELDS
 
@@ -34,17 +35,13 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     """
     cpu = fields_of.group(resources, "cpu", CPU_FIELDS)
     _refuse_realtime(cpu)
-    top = fields_of.INT64_MAX
     idle = fields_of.integer(cpu, "idle", "/cpu", 0, 1)
     shares = fields_of.integer(cpu, "shares", "/cpu", 0, fields_of.UINT64_MAX)
-    quota = fields_of.integer(cpu, "quota", "/cpu", fields_of.INT64_MIN, top)
-    period = fields_of.integer(cpu, "period", "/cpu", 0, top)
-    burst = fields_of.integer(cpu, "burst", "/cpu", 0, top)
     values = {
         "cpu.idle": idle,
         "cpu.weight": weight(shares) if shares and idle != 1 else None,
-        "cpu.max.burst": burst,
-        "cpu.max": maximum(quota, period),
+        "cpu.max.burst": cpubandwidth.burst(cpu),
+        "cpu.max": maximum(cpubandwidth.quota(cpu), cpubandwidth.period(cpu)),
     }
     return [(file, str(value)) for file, value in values.items() if value is not None]
 

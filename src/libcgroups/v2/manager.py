@@ -60,9 +60,20 @@ class V2Manager(Manager):
     def check(self, resources: Resources | None) -> None:
         """See Manager.check.
 
-        Which controllers are enabled is seen when the cgroup exists, hence by `apply`.
+        A controller that the whole hierarchy does not have is missed here; which ones are handed down to the
+        cgroup is seen when it exists, hence by `apply`.
         """
-        self._wanted(resources)
+        changes = self._wanted(resources)
+        if not changes:
+            return
+        try:
+            offered = read_file(f"{self.cgroup.mount_point}/cgroup.controllers").split()
+        except OSError:  # no look without a hierarchy: `create` will say what is wrong with it
+            return
+        for change in changes:
+            for name in _controllers_of(change):
+                if name not in offered:
+                    raise self._refuse_disabled(name, change.first_pointer, None)
 
     def apply(self, resources: Resources | None) -> None:
         """See Manager.apply."""

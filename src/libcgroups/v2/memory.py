@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 NAME = "memory"
 _SWAP = "memory.swap.max"
 POINTERS = {
-    memorylimit.CHECK: "/memory/checkBeforeUpdate",
     _SWAP: "/memory/swap",
     "memory.max": "/memory/limit",
     "memory.low": "/memory/reservation",
@@ -44,7 +43,7 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
     found = [
         (file, "max" if value == -1 else str(value)) for file, value in values.items() if value is not None
     ]
-    return memorylimit.with_check(memory, limit, found)
+    return memorylimit.with_check(memory, found)
 
 
 def swap_only(limit: int, swap: int) -> int | None:

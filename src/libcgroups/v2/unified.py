@@ -37,11 +37,14 @@ def settings(resources: Resources) -> list[tuple[str, str]]:
         raise fields_of.invalid("/unified", unified, "an object")
     found = []
     for file, value in unified.items():
-        pointer = f"/unified/{file}".replace("~", "~0")
+        pointer = f"/unified/{fields_of.escaped(file)}"
         controller, dot, parameter = str(file).partition(".")
         if not (controller and dot and parameter) or not set(file) <= _NAME_CHARACTERS or file in _NOT_LIMITS:
             raise fields_of.invalid(pointer, file, "the name of a limit, CONTROLLER.PARAMETER")
         if not isinstance(value, str) or "\0" in value:
             raise fields_of.invalid(pointer, value, "text")
-        found += [(file, line) for line in value.splitlines() if line]
+        lines = [line for line in value.splitlines() if line]
+        if not lines:
+            raise fields_of.invalid(pointer, value, "a value to write")
+        found += [(file, line) for line in lines]
     return found
