@@ -19,7 +19,9 @@ PUBLIC = {
     "libcontainer": [
         "ContainerBuilder",
         "InitContainerBuilder",
+        "TenantContainerBuilder",
         "Container",
+        "Process",
         "ExitStatus",
         "Problem",
         "Error",

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from libcontainer.exit_status import ExitStatus
+    from libcontainer.process import Process
     from libcontainer.spawn import DEVNULL, PIPE
+    from libcontainer.tenant import TenantContainerBuilder
     from libcontainer.version import VERSION as __version__
 
 _HOMES = {
@@ -43,6 +45,8 @@ _HOMES = {
     "InitContainerBuilder": "builder",
     "Container": "container",
     "ExitStatus": "exit_status",
+    "Process": "process",
+    "TenantContainerBuilder": "tenant",
     "DEVNULL": "spawn",
     "PIPE": "spawn",
 }
@@ -63,10 +67,12 @@ __all__ = [
     "InvalidConfig",
     "NotFound",
     "Problem",
+    "Process",
     "ProtocolError",
     "RdtError",
     "SetupError",
     "StateError",
+    "TenantContainerBuilder",
     "Timeout",
     "Unsupported",
     "__version__",

@@ -21,19 +21,31 @@ from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from libcontainer import builder as _builder
 from libcontainer import container as _container
+from libcontainer import process as _process
+from libcontainer import reaping
+from libcontainer import tenant as _tenant
 from libcontainer.errors import StateError, Timeout
 from libcontainer.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from libcontainer.builder import Path
+    from libcontainer.spawn import Stream
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-__all__ = ["Container", "ContainerBuilder", "InitContainerBuilder", "build"]
+__all__ = [
+    "Container",
+    "ContainerBuilder",
+    "InitContainerBuilder",
+    "Process",
+    "TenantContainerBuilder",
+    "build",
+    "start",
+]
 
 
 async def build(builder: _builder.InitContainerBuilder) -> Container:
@@ -55,12 +67,32 @@ async def build(builder: _builder.InitContainerBuilder) -> Container:
         raise
 
 
+async def start(builder: _tenant.TenantContainerBuilder) -> Process:
+    """Start the tenant that `builder` describes, without blocking the loop.
+
+    Raises what `TenantContainerBuilder.build` raises. When it is cancelled, it waits for the step in progress,
+    kills the process that came of it, and only then lets the cancellation go on.
+    """
+    work = _start_thread(_tenant.TenantContainerBuilder.build, builder)
+    try:
+        return Process(await asyncio.shield(work))
+    except asyncio.CancelledError:
+        await _settle(work)
+        if work.exception() is None:
+            await _settle(_start_thread(work.result().__exit__))
+        raise
+
+
 class ContainerBuilder(_builder.ContainerBuilder):
     """As libcontainer.ContainerBuilder; what `as_init` goes on with has an awaitable `build`."""
 
     def as_init(self, bundle: Path) -> InitContainerBuilder:
         """Go on with the first process of a new container, described by the bundle directory."""
         return InitContainerBuilder(self, bundle)
+
+    def as_tenant(self) -> TenantContainerBuilder:
+        """Go on with one more process of the running container of this id."""
+        return TenantContainerBuilder(self)
 
 
 class InitContainerBuilder(_builder.InitContainerBuilder):
@@ -69,6 +101,14 @@ class InitContainerBuilder(_builder.InitContainerBuilder):
     async def build(self) -> Container:  # type: ignore[override]  # the twin differs in just this
         """Make the container; see the function `build` of this module."""
         return await build(self)
+
+
+class TenantContainerBuilder(_tenant.TenantContainerBuilder):
+    """As libcontainer.TenantContainerBuilder, with an awaitable `build`."""
+
+    async def build(self) -> Process:  # type: ignore[override]  # the twin differs in just this
+        """Start the process; see the function `start` of this module."""
+        return await start(self)
 
 
 class Container:
@@ -225,7 +265,7 @@ class Container:
             except StateError:
                 pass  # nothing to wait for: the blocking one knows what that means
             else:
-                await self._await_exit(pidfd, timeout)
+                await _await_exit(pidfd, timeout, f"container {self.id}")
         return self.blocking.wait(0)
 
     async def delete(self, *, force: bool = False) -> None:
@@ -244,35 +284,180 @@ class Container:
             await self.start()
         return await self.wait()
 
+    async def exec(
+        self,
+        args: Sequence[str] = (),
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        **options: Any,
+    ) -> Process:
+        """Start one more process in the running container, as libcontainer.Container.exec does."""
+        return await start(_tenant.short_form(self.blocking, args, (stdin, stdout, stderr), options))
+
     def close(self) -> None:
         """Close the descriptors that this handle holds. The container goes on. Does not block."""
         self.blocking.close()
 
-    async def _await_exit(self, pidfd: int, timeout: float | None) -> None:
-        # A descriptor of our own: the loop knows one callback for each, and several tasks may wait.
-        pidfd = os.dup(pidfd)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(pidfd, _succeed, ended, None)
-        try:
-            await asyncio.wait_for(ended, timeout)
-        except TimeoutError:
-            raise Timeout(f"container {self.id} did not end within {timeout:g} s", step="wait") from None
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-
     async def _serve_terminal(self) -> None:
-        from libcontainer.foreground import connect_terminal
+        from libcontainer.foreground import serve
 
-        stop = os.eventfd(0, os.EFD_CLOEXEC)
-        work = _start_thread(connect_terminal, self.blocking, self.blocking._open_pidfd(), stop)
+        container, stop = self.blocking, os.eventfd(0, os.EFD_CLOEXEC)
+        work = _start_thread(
+            serve,
+            container._open_pidfd(),
+            container._master,
+            container.start,
+            keep_size=container._has_console_size(),
+            stop=stop,
+        )
         try:
             await asyncio.shield(work)
         finally:
             os.eventfd_write(stop, 1)
             await _settle(work)
             os.close(stop)
+
+
+class Process:
+    """One tenant, as libcontainer.Process; `blocking` is that one, for use in other threads.
+
+    The files are plain pipes, for `loop.connect_read_pipe` and `connect_write_pipe`. A cancelled `wait` or
+    `communicate` leaves the process as it is. With `async with` it is killed, if it still runs, when the block
+    is left.
+    """
+
+    def __init__(self, blocking: _process.Process) -> None:
+        self.blocking = blocking
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            self.blocking.kill()
+            await self.wait()
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        return repr(self.blocking)
+
+    @property
+    def pid(self) -> int:
+        """Its number on the host."""
+        return self.blocking.pid
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Our end of its standard input where PIPE was asked for."""
+        return self.blocking.stdin
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Our end of its standard output where PIPE was asked for."""
+        return self.blocking.stdout
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """Our end of its standard error where PIPE was asked for."""
+        return self.blocking.stderr
+
+    @property
+    def terminal(self) -> IO[bytes] | None:
+        """The master of its terminal, where it has one that was not sent away."""
+        return self.blocking.terminal
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, as a shell shows it; None before `wait` or `poll` has seen the end."""
+        return self.blocking.returncode
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be granted, in sentences."""
+        return self.blocking.warnings
+
+    def poll(self) -> ExitStatus | None:
+        """Return how it ended, None while it runs. Does not block."""
+        return self.blocking.poll()
+
+    def send_signal(self, signal: int | str) -> None:
+        """Send it a signal. Does not block."""
+        self.blocking.send_signal(signal)
+
+    def kill(self) -> None:
+        """Send it SIGKILL. Does not block."""
+        self.blocking.kill()
+
+    async def wait(self, timeout: float | None = None) -> ExitStatus:
+        """Wait until it has ended and return how. Raises Timeout; the process goes on then."""
+        while True:
+            status = self.blocking.poll()
+            if status is not None:
+                return status
+            pidfd = self.blocking._dup_pidfd()
+            if pidfd >= 0:
+                try:
+                    await _await_exit(pidfd, timeout, str(self.blocking))
+                finally:
+                    os.close(pidfd)
+
+    async def communicate(
+        self,
+        input: bytes | None = None,  # noqa: A002  # as subprocess calls it
+        timeout: float | None = None,
+    ) -> tuple[bytes | None, bytes | None]:
+        """Write `input` to its standard input and close that, read all output, wait for the end, and return
+        what came from standard output and standard error; None for a stream that is no pipe.
+
+        Raises Timeout: the process goes on, and another call loses nothing of the output.
+        """
+        talk = self.blocking._talk_with(input)
+        try:
+            await asyncio.wait_for(_carry_on(talk), timeout)
+            await self.wait()
+        except TimeoutError:
+            raise Timeout(f"{self.blocking} did not end within {timeout:g} s", step="communicate") from None
+        return talk.output()
+
+    def close(self) -> None:
+        """Close the files of this handle. The process goes on, and is reaped when it has ended."""
+        self.blocking.close()
+
+
+async def _carry_on(talk: _process.Talk) -> None:
+    """Write and read until all pipes of the conversation are closed."""
+    loop = asyncio.get_running_loop()
+    while waiting := talk.interest():
+        ready: asyncio.Future[None] = loop.create_future()
+        for fd, writing in waiting:
+            (loop.add_writer if writing else loop.add_reader)(fd, _succeed, ready, None)
+        try:
+            await ready
+        finally:
+            for fd, writing in waiting:
+                (loop.remove_writer if writing else loop.remove_reader)(fd)
+        talk.step(0)
+
+
+async def _await_exit(pidfd: int, timeout: float | None, what: str) -> None:
+    # Descriptors of our own: the loop knows one callback for each, and several tasks may wait.
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    own, watch = os.dup(pidfd), os.dup(reaping.watch())
+    loop.add_reader(own, _succeed, ended, None)
+    # The first process of a container waits for the tenants to be reaped.
+    loop.add_reader(watch, reaping.reap_ended)
+    try:
+        await asyncio.wait_for(ended, timeout)
+    except TimeoutError:
+        raise Timeout(f"{what} did not end within {timeout:g} s", step="wait") from None
+    finally:
+        for fd in (own, watch):
+            loop.remove_reader(fd)
+            os.close(fd)
 
 
 async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

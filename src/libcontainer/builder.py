@@ -1,7 +1,7 @@
 """Making containers: `ContainerBuilder("id").with_…().as_init(bundle).with_…().build()`.
 
 The names are those of youki's libcontainer; arguments of the `with_` methods may be paths of any kind. On the
-hot path.
+hot path: what only an init container needs is imported when one is made, a tenant goes without (tenant.py).
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.container import Container
 from libcontainer.conversation import Request
-from libcontainer.devices import resources_with_rules
 from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
 from libcontainer.host import Host
 from libcontainer.namespaces import may_join_itself
-from libcontainer.plan.compile import compile_init
 from libcontainer.plan.context import Options
 from libcontainer.spawn import Streams
-from libcontainer.supervise import Creation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +25,14 @@ if TYPE_CHECKING:
     from libcgroups.manager import Manager
     from libcontainer import rdt
     from libcontainer.spawn import Stream
+    from libcontainer.tenant import TenantContainerBuilder
 
     Path = str | os.PathLike[str]
 
 
 class ContainerBuilder:
-    """Describes a container to be made, whatever its kind; `as_init` goes on with a first process.
+    """Describes a container to be made, whatever its kind; `as_init` goes on with a first process, `as_tenant`
+    with one more process of a running container.
 
     Every `with_` method returns the builder itself. Raises InvalidArgument for an id that is not acceptable.
     """
@@ -52,7 +51,7 @@ class ContainerBuilder:
         return self
 
     def with_pid_file(self, path: Path | None) -> Self:
-        """Write the first process's number to `path` when the container is created; a failure to do so is an error."""
+        """Write the number of the payload's process to `path` before it is executed; a failure to do so is an error."""
         self.pid_file = None if path is None else os.path.abspath(os.fspath(path))
         return self
 
@@ -88,6 +87,12 @@ class ContainerBuilder:
     def as_init(self, bundle: Path) -> InitContainerBuilder:
         """Go on with the first process of a new container, described by the bundle directory."""
         return InitContainerBuilder(self, bundle)
+
+    def as_tenant(self) -> TenantContainerBuilder:
+        """Go on with one more process of the running container of this id."""
+        from libcontainer.tenant import TenantContainerBuilder
+
+        return TenantContainerBuilder(self)
 
 
 class InitContainerBuilder:
@@ -188,6 +193,9 @@ class InitContainerBuilder:
             check_terminal(terminal, self.detach, self.common.console_socket)
 
     def _create(self, spec: dict[str, Any], raw: bytes, host: Host) -> Container:
+        from libcontainer.plan.compile import compile_init
+        from libcontainer.supervise import Creation
+
         common = self.common
         root = common.root_path or state.default_root()
         manager, resources = self._manager(spec, host)
@@ -237,6 +245,7 @@ class InitContainerBuilder:
     def _manager(self, spec: dict[str, Any], host: Host) -> tuple[Manager, dict[str, Any] | None]:
         """Return the cgroup manager and the limits that it will apply, checked before anything is made."""
         from libcgroups import factory
+        from libcontainer.devices import resources_with_rules
 
         path = (spec.get("linux") or {}).get("cgroupsPath") or None
         with CgroupErrors("/annotations", place=path and "/linux/cgroupsPath"):

@@ -18,10 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
     import signal as _signal
+    from collections.abc import Sequence
     from typing import IO, Any, Self
 
     from libcgroups.manager import Manager
     from libcontainer.exit_status import ExitStatus
+    from libcontainer.process import Process
+    from libcontainer.spawn import Stream
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
@@ -50,6 +53,7 @@ class Container:
         self._pidfd = pidfd
         self._master = master
         self._exit: ExitStatus | None = None
+        self._spec: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, root: str | os.PathLike[str] | None, container_id: str) -> Container:
@@ -181,6 +185,19 @@ class Container:
 
     def spec(self) -> dict[str, Any]:
         """Return the configuration as it was when the container was created."""
+        return self._read_spec()[0]
+
+    def _stored_spec(self) -> dict[str, Any]:
+        """Return the same without null members, read once: it never changes. Nobody may change this object."""
+        if self._spec is None:
+            self._spec, data = self._read_spec()
+            if b"null" in data:
+                from libcontainer.spec.load import drop_nulls
+
+                drop_nulls(self._spec)
+        return self._spec
+
+    def _read_spec(self) -> tuple[dict[str, Any], bytes]:
         from libcontainer.strictjson import loads
 
         with self._directory() as directory:
@@ -189,7 +206,7 @@ class Container:
             raise state.not_found(self.id, self.root)
         value = loads(data, source=f"{self.root}/{self.id}/config.json")
         assert isinstance(value, dict)
-        return value
+        return value, data
 
     # Operations
 
@@ -341,9 +358,35 @@ class Container:
         """
         from libcontainer.foreground import serve
 
-        return serve(self)
+        serve(self._open_pidfd(), self._master, self.start, keep_size=self._has_console_size())
+        return self.wait()
+
+    def exec(
+        self,
+        args: Sequence[str] = (),
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        **options: Any,
+    ) -> Process:
+        """Start one more process in the running container: a tenant. Return its handle.
+
+        `stdin`, `stdout` and `stderr` are as in subprocess (PIPE, DEVNULL, a descriptor or a file; None: this
+        process's own). Each keyword argument is a `with_` method of TenantContainerBuilder: `env=…`, `user=…`,
+        `cwd=…`, `process=…`. Raises what `TenantContainerBuilder.build` raises.
+        """
+        from libcontainer.tenant import short_form
+
+        return short_form(self, args, (stdin, stdout, stderr), options).build()
 
     # Parts of them
+
+    def _has_console_size(self) -> bool:
+        """Tell whether the configuration sets the size of the container's terminal."""
+        if self._master < 0:
+            return False
+        return bool((self._stored_spec().get("process") or {}).get("consoleSize"))
 
     def _directory(self) -> Directory:
         return Directory.open(self.root, self.id)

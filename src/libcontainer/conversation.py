@@ -238,7 +238,7 @@ class Conversation:
             remedy="a memory limit that is too low ends it by signal 9; the kernel log (dmesg) tells",
         )
 
-    def _abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """Remove everything that was made. Errors on the way are added to `error` as notes, never raised over it."""
         if self.channel is not None:
             self.channel.close()
@@ -257,7 +257,8 @@ class Conversation:
                 _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            reap(self.pid)
+            if self.pid:  # 0: reaped already, and it would mean any child
+                reap(self.pid)
 
     def _close_descriptors(self) -> None:
         self._close_prepared()

@@ -50,19 +50,38 @@ class ExitStatus:
 
 
 def await_exit(pidfd: int, timeout: float | None, what: str) -> None:
-    """Wait until the process has ended. Raises Timeout, in whose text `what` says what did not end."""
+    """Wait until the process has ended. Raises Timeout, in whose text `what` says what did not end.
+
+    Tenants of this process that end meanwhile are reaped: the first process of a container waits for them.
+    """
     from select import POLLIN
     from select import poll as make_poll
+
+    from libcontainer import reaping
 
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = make_poll()
     poll.register(pidfd, POLLIN)
+    poll.register(reaping.watch(), POLLIN)
     while True:
         left = None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))
-        if poll.poll(left):
+        ready = [fd for fd, _ in poll.poll(left)]
+        if pidfd in ready:
             return
+        if ready:
+            reaping.reap_ended()
         if left is not None and time.monotonic() >= (deadline or 0):
             raise Timeout(f"{what} did not end within {timeout:g} s", step="wait")
+
+
+def has_ended(pidfd: int) -> bool:
+    """Tell whether the process has ended, reaped or not."""
+    from select import POLLIN
+    from select import poll as make_poll
+
+    poll = make_poll()
+    poll.register(pidfd, POLLIN)
+    return bool(poll.poll(0))
 
 
 def exit_status(pidfd: int) -> ExitStatus:

@@ -1,11 +1,11 @@
-"""A container in the foreground: started, served until its end, its status returned. What `run` does.
+"""A process of a container in the foreground: served until its end. What `run` and `exec` do.
 
-While it runs, the signals that this process gets are the container's (what is forwarded follows `runc run`),
-and a terminal of the container is connected to this process's own, which is raw meanwhile and restored on
-every way out: the end, an error, an exception. The work on terminals and signals is terminal.py's.
+While it runs, the signals that this process gets are its (what is forwarded follows `runc run`), and its
+terminal is connected to this process's own, which is raw meanwhile and restored on every way out: the end, an
+error, an exception. The work on terminals and signals is terminal.py's.
 
-Python handles signals in the main thread only: in another one the container is served without forwarding.
-Imported only for a container in the foreground.
+Python handles signals in the main thread only: in another one the process is served without forwarding.
+Imported only for a process in the foreground.
 """
 
 from __future__ import annotations
@@ -14,36 +14,21 @@ from libcontainer.terminal import ForwardedSignals, proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer.container import Container
-    from libcontainer.exit_status import ExitStatus
+    from collections.abc import Callable
 
 
-def serve(container: Container) -> ExitStatus:
-    """Start the container, serve it until its first process has ended, and return how that ended.
+def serve(pidfd: int, master: int, start: Callable[[], None], *, keep_size: bool, stop: int = -1) -> None:
+    """Call `start`, and serve the process of `pidfd` until it has ended. Raises what `start` raises.
 
     Signals are caught before the start: one that arrives early is forwarded, and does not end this process
-    and leave a container without anybody to serve it. Raises what `Container.start` raises.
+    and leave another without anybody to serve it. `master` is that of its terminal, or -1; the window size is
+    that of the caller's terminal, with `keep_size` only once that changes. When the descriptor `stop` becomes
+    readable, the terminal is let go and the process goes on unserved.
     """
-    pidfd = container._open_pidfd()
-    if container._master >= 0:
-        connect_terminal(container, pidfd)
-    else:
-        _forward_signals(container, pidfd)
-    return container.wait()
-
-
-def connect_terminal(container: Container, pidfd: int, stop: int = -1) -> None:
-    """Start the container with its terminal on this process's own, until its first process has ended.
-
-    The window size is that of the caller's terminal; a `consoleSize` counts until that changes. When the
-    descriptor `stop` becomes readable, the terminal is let go and the container goes on unserved.
-    """
-    size = (container.spec().get("process") or {}).get("consoleSize")
-    proxy(container._master, pidfd, start=container.start, keep_size=bool(size), stop=stop)
-
-
-def _forward_signals(container: Container, pidfd: int) -> None:
+    if master >= 0:
+        proxy(master, pidfd, start=start, keep_size=keep_size, stop=stop)
+        return
     with ForwardedSignals(pidfd, required=False) as caught:
-        container.start()
+        start()
         if caught.fileno() >= 0:
             caught.wait()

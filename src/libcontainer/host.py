@@ -19,6 +19,7 @@ CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
 
 # fsopen(2), open_tree(2), move_mount(2) came with 5.2, mount_setattr(2) with 5.12.
 NEW_MOUNT_API = (5, 12)
+SETNS_OF_PIDFD = (5, 8)
 # open_tree, move_mount, fsopen, fsconfig, fsmount, mount_setattr: the same numbers on every architecture.
 NEW_MOUNT_CALLS = (428, 429, 430, 431, 432, 442)
 
@@ -54,9 +55,9 @@ class Host:
 
     `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets.
     `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
-    namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `mounts`: the mount table.
-    `apparmor`, `selinux`: the security module is active. `status`: the fields of /proc/self/status. `filters`:
-    what compiles system call filters (seccomp.cache.Cache).
+    namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `joins_by_pidfd`: setns(2) takes a
+    pidfd. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active. `status`: the fields of
+    /proc/self/status. `filters`: what compiles system call filters (seccomp.cache.Cache).
     """
 
     if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Host:
         bounding: int
         in_user_namespace: bool
         new_mount_api: bool
+        joins_by_pidfd: bool
         mounts: list[MountEntry]
         apparmor: bool
         selinux: bool
@@ -104,9 +106,14 @@ def _in_user_namespace() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def _new_mount_api(host: Host) -> bool:
+def _release() -> tuple[int, int]:
+    """Return the version of the kernel (uname(2))."""
     major, minor = os.uname().release.split(".")[:2]
-    if (int(major), int("".join([c for c in minor if c.isdigit()]) or 0)) < NEW_MOUNT_API:
+    return int(major), int("".join([c for c in minor if c.isdigit()]) or 0)
+
+
+def _new_mount_api(host: Host) -> bool:
+    if _release() < NEW_MOUNT_API:
         return False
     # Only a filter around us can hide calls that the kernel has.
     return host.status.get("Seccomp", "0") == "0" or _answers(NEW_MOUNT_CALLS)
@@ -150,6 +157,7 @@ _GATHER: dict[str, Callable[[Host], object]] = {
     "bounding": lambda host: int(host.status["CapBnd"], 16),
     "in_user_namespace": lambda _: _in_user_namespace(),
     "new_mount_api": _new_mount_api,
+    "joins_by_pidfd": lambda _: _release() >= SETNS_OF_PIDFD,
     "mounts": lambda _: _mounts(),
     "apparmor": lambda _: _apparmor(),
     "selinux": lambda _: os.path.exists("/sys/fs/selinux/enforce"),

@@ -28,20 +28,20 @@ def compile_memory_policy(context: Context) -> Iterator[Op]:
     """Yield the memory policy of the payload."""
     policy = context.linux["memoryPolicy"]
     mode = MODES[policy["mode"]] | sum([FLAGS[flag] for flag in set(policy.get("flags") or ())])
-    nodes = node_mask(policy.get("nodes") or "")
+    nodes = list_mask(policy.get("nodes") or "")
     # The kernel reads one bit less than it is told (set_mempolicy(2), BUGS).
     yield do.SetMemoryPolicy(
         pointer="/linux/memoryPolicy", mode=mode, nodes=nodes, max_node=8 * len(nodes) + 1 if nodes else 0
     )
 
 
-def node_mask(nodes: str) -> bytes:
-    """Return the mask of a node list such as `0-2,4` in whole machine words; empty for an empty list."""
+def list_mask(numbers: str) -> bytes:
+    """Return the mask of a list of numbers such as `0-2,4` in whole machine words; empty for an empty list."""
     value = 0
-    for part in nodes.split(","):
+    for part in numbers.split(","):
         first, _, last = part.strip().partition("-")
         if first:
-            for node in range(int(first), int(last or first) + 1):
-                value |= 1 << node
+            for number in range(int(first), int(last or first) + 1):
+                value |= 1 << number
     words = (value.bit_length() + 8 * LONG_BYTES - 1) // (8 * LONG_BYTES)
     return value.to_bytes(words * LONG_BYTES, "little")

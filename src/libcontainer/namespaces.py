@@ -12,7 +12,7 @@ from libcontainer.plan.context import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from libcontainer.host import Host
@@ -46,6 +46,42 @@ def enter(context: Context) -> Iterator[Op]:
     if context.options.self_join:
         flags &= ~NAMESPACES["cgroup"]  # see enter_cgroups
     yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=parent, cgroup=_birthplace(context))
+
+
+def enter_process(context: Context, joined: Sequence[str]) -> Iterator[Op]:
+    """Yield the way of a tenant to where the container's first process is.
+
+    `joined` names the namespaces of that process that are not the runtime's own.
+    """
+    if context.host.privileged:
+        # As in `enter`: what belongs to the host is joined as long as we may.
+        yield from _join_process(context, [name for name in joined if name != "user"])
+        yield from _join_process(context, [name for name in joined if name == "user"])
+    else:
+        yield from _join_process(context, joined)
+    if "user" in joined:
+        yield do.BecomeRoot(pointer=context.pointers.get("user", ""), groups=do.GROUPS_IF_PERMITTED)
+    yield do.Clone(
+        pointer="",
+        flags=0,
+        parent=0 if context.options.as_sibling else 1,
+        cgroup=_birthplace(context),
+    )
+
+
+def _join_process(context: Context, names: Sequence[str]) -> Iterator[Op]:
+    if not names:
+        return
+    if context.host.joins_by_pidfd:
+        flags = sum([NAMESPACES[name] for name in names])
+        yield do.JoinNamespaces(
+            pointer="/linux/namespaces", process=context.descriptor("process"), flags=flags
+        )
+        return
+    for name in [name for name in ("user", *JOIN_ORDER) if name in names]:
+        pointer = context.pointers.get(name, "")
+        fd = context.descriptor("process namespace", name, pointer)
+        yield do.JoinNamespace(pointer=pointer, fd=fd, nstype=NAMESPACES[name])
 
 
 def enter_cgroups(context: Context) -> Iterator[Op]:

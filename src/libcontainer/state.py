@@ -433,15 +433,16 @@ def write_pid_file(path: str, pid: int) -> None:
         ) from error
 
 
-def start_time(pid: int) -> tuple[str, int] | None:
+def start_time(pid: int, directory: int | None = None) -> tuple[str, int] | None:
     """Return the state letter and the start time (clock ticks since boot) of a process, None when there is
-    none. proc_pid_stat(5).
+    none. proc_pid_stat(5). `directory` is a descriptor of its directory in /proc.
 
     Field 2, the name, is the payload's own choice and may hold spaces and parentheses: parsing starts after
     the last one.
     """
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        path = f"/proc/{pid}/stat" if directory is None else "stat"
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
         return None
     try:

@@ -59,7 +59,7 @@ class Creation(Conversation):
             self._spawn()
             self._converse()
         except BaseException as error:
-            self._abort(error)
+            self.abort(error)
             raise
         finally:
             if self.channel is not None:

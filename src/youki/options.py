@@ -187,6 +187,32 @@ UPDATE = (
     Option("--mem-bw-schema", "text", "SCHEMA", None, "the memory bandwidth to use (Intel RDT/MBA)"),
 )
 
+EXEC = (
+    Option("-p --process", "file", "FILE", None,
+           "take all of the process from FILE, a process object as in config.json; other options that "
+           "describe it count for nothing then"),
+    Option("-t --tty", "flag", "", False, "give the process a terminal"),
+    Option("--console-socket", "file", "SOCKET", None,
+           "send the terminal's master to the unix socket SOCKET"),
+    Option("--pidfd-socket", "file", "SOCKET", None, "send a pidfd of the process to the unix socket SOCKET"),
+    Option("-d --detach", "flag", "", False, "return as soon as the process runs"),
+    Option("--pid-file", "file", "FILE", None, "write the process id to FILE"),
+    Option("--cwd", "text", "DIR", None, "start in DIR, an absolute path in the container"),
+    Option("-e --env", "text", "NAME=VALUE", None, "set an environment variable; may be repeated", repeat=True),
+    Option("-u --user", "text", "UID[:GID]", None, "run as this user and group, in numbers"),
+    Option("-g --additional-gids", "text", "GID", None,
+           "add a supplementary group, by its number; may be repeated", repeat=True),
+    Option("-c --cap", "text", "CAPABILITY", None, "add a capability; may be repeated", repeat=True),
+    Option("--no-new-privs", "flag", "", None, "let no program of the process gain privileges"),
+    Option("--apparmor", "text", "PROFILE", None, "confine the process by an AppArmor profile"),
+    Option("--process-label", "text", "LABEL", None, "give the process an SELinux label"),
+    Option("--cgroup", "text", "PATH", None,
+           "start in the cgroup PATH below the container's, or as CONTROLLER[,CONTROLLER]:PATH in that of some "
+           "controllers; may be repeated", repeat=True),
+    Option("--preserve-fds", "count", "N", 0, "pass N more file descriptors, from 3 on"),
+    Option("--ignore-paused", "flag", "", False, "start in a paused container, too, and wait until it is resumed"),
+)
+
 COMMANDS = (
     Command("create", "create a container",
             "Make the container of a bundle: its namespaces, root file system and cgroup exist afterwards, "
@@ -203,6 +229,15 @@ COMMANDS = (
             (*CREATE,
              Option("-d --detach", "flag", "", False, "return as soon as the container is started"),
              Option("--keep", "flag", "", False, "do not delete the container after it has ended"))),
+    Command("exec", "run another process in a container",
+            "Run a command in a running container, in the foreground or, with --detach, without waiting for "
+            "it. What no option says is as the container's own process has it. The exit code is that of the "
+            "command, 128+N when signal N ended it, or 255 when it could not be run.",
+            (CONTAINER,
+             Argument("command", "COMMAND", "text", "the command with its arguments; not with --process",
+                      required=False, rest=True)),
+            EXEC,
+            failure=255),
     Command("state", "print the state of a container",
             "Print the state of a container as JSON, as the OCI runtime specification defines it.",
             (CONTAINER,)),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libcontainer.host import Host
-from libcontainer.memory_policy import compile_memory_policy, node_mask
+from libcontainer.memory_policy import compile_memory_policy, list_mask
 from libcontainer.plan import operations as do
 from libcontainer.plan.context import Context, Options
 
@@ -23,7 +23,7 @@ def plan(**policy: Any) -> do.Op:
 @given(st.sets(st.integers(0, 1023), max_size=20))
 def test_a_node_list_becomes_its_bits_in_whole_words(nodes: set[int]) -> None:
     """The kernel reads machine words."""
-    mask = node_mask(",".join(str(node) for node in sorted(nodes)))
+    mask = list_mask(",".join(str(node) for node in sorted(nodes)))
 
     assert len(mask) % 8 == 0
     assert {bit for bit in range(8 * len(mask)) if mask[bit // 8] >> bit % 8 & 1} == nodes
@@ -35,7 +35,7 @@ def test_a_node_list_becomes_its_bits_in_whole_words(nodes: set[int]) -> None:
 )
 def test_ranges_and_spaces(text: str, mask: int) -> None:
     """cpuset(7), "List format"."""
-    assert int.from_bytes(node_mask(text), "little") == mask
+    assert int.from_bytes(list_mask(text), "little") == mask
 
 
 def test_the_number_of_bits_is_one_more_than_the_mask_has() -> None:

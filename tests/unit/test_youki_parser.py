@@ -75,8 +75,9 @@ def test_a_value_arrives_unchanged(command: Command, option: Option, value: str)
     attached = parse_command(command, [f"{option.names[-1]}={value}", *rest], Arguments(options.GLOBALS))
     separate = parse_command(command, [option.names[0], value, *rest], Arguments(options.GLOBALS))
 
-    assert getattr(attached, option.key) == value
-    assert getattr(separate, option.key) == value
+    expected = [value] if option.repeat else value
+    assert getattr(attached, option.key) == expected
+    assert getattr(separate, option.key) == expected
 
 
 @given(st.lists(st.text()))

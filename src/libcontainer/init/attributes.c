@@ -99,9 +99,14 @@ int op_set_scheduler(struct run *run, const struct set_scheduler *op)
 	return syscall(SYS_sched_setattr, 0, &attributes, 0) < 0 ? fail(run, errno, "sched_setattr", NULL) : 0;
 }
 
+/* Of a mask with every bit set the kernel takes those of the cpuset. */
 int op_set_affinity(struct run *run, const struct set_affinity *op)
 {
-	if (syscall(SYS_sched_setaffinity, 0, op->cpus.length, text(run, op->cpus)) < 0)
+	unsigned char every[1024]; /* as many CPUs as Linux can be built for, in bits */
+	const void *mask = op->cpus.length > 0 ? text(run, op->cpus) : memset(every, 0xff, sizeof(every));
+	size_t size = op->cpus.length > 0 ? op->cpus.length : sizeof(every);
+
+	if (syscall(SYS_sched_setaffinity, 0, size, mask) < 0)
 		return fail(run, errno, "sched_setaffinity", NULL);
 	return 0;
 }

@@ -72,7 +72,8 @@ class Descriptor:
 
     Kinds: "listener" (the start socket), "namespace" (detail: path, CLONE_NEW flag), "mapping" (detail: uid
     and gid mappings, of which a user namespace is made for an idmapped mount), "tasks" (detail: a v1 cgroup's
-    directory) and "cgroup" (detail: a v2 cgroup's directory).
+    directory) and "cgroup" (detail: a v2 cgroup's directory). Of a running container's first process, for a
+    tenant: "process" (a pidfd), "process namespace" (detail: its type) and "process root".
     """
 
     __slots__ = ("detail", "kind", "pointer")
@@ -163,3 +164,11 @@ class Context:
                 return index
         self.descriptors.append(Descriptor(kind, detail, pointer))
         return len(self.descriptors) - 1
+
+
+class TenantContext(Context):
+    """A tenant to be compiled: no namespace is made for it, it joins those that the container has."""
+
+    def makes(self, namespace: str) -> bool:  # noqa: ARG002  # whatever its type
+        """Tell whether a new namespace of this type is made: never."""
+        return False

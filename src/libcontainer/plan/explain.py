@@ -21,6 +21,7 @@ FLAG_NAMES = {
     "Unshare.flags": "namespace",
     "Clone.flags": "namespace",
     "JoinNamespace.nstype": "namespace",
+    "JoinNamespaces.flags": "namespace",
     "DropBoundingSet.keep": "capability",
     "SetCapabilities.effective": "capability",
     "SetCapabilities.permitted": "capability",

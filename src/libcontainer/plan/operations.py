@@ -241,9 +241,7 @@ class JoinNamespaces(Op, code=14):
 
 
 class SetAffinity(Op, code=15):
-    """Run only on the CPUs of the bit mask `cpus`; of all bits set the kernel leaves those of the cpuset.
-    sched_setaffinity(2).
-    """
+    """Run only on the CPUs of the bit mask `cpus`; empty: on all of the cpuset. sched_setaffinity(2)."""
 
     cpus: Blob
 

@@ -44,14 +44,32 @@ def load_process(path: str) -> dict[str, Any]:
     return _parse(read_file(path), path, check_process)
 
 
+def copy_process(process: object, source: str = "process") -> dict[str, Any]:
+    """Return a checked copy of the process object `process`. Raises InvalidConfig with every problem."""
+    value = _checked(_copy(process), source, check_process)
+    drop_nulls(value)
+    return value
+
+
 def _parse(data: bytes, source: str, judge: Callable[[object], list[Problem]]) -> dict[str, Any]:
-    value = loads(data, source=source)
-    problems = judge(value)
-    if problems or not isinstance(value, dict):
-        raise InvalidConfig(source, problems)
+    value = _checked(loads(data, source=source), source, judge)
     if b"null" in data:
         drop_nulls(value)
     return value
+
+
+def _checked(value: object, source: str, judge: Callable[[object], list[Problem]]) -> dict[str, Any]:
+    problems = judge(value)
+    if problems or not isinstance(value, dict):
+        raise InvalidConfig(source, problems)
+    return value
+
+
+def _copy(value: object) -> object:
+    """Return a copy of plain data; a tuple becomes the list that it stands for."""
+    if isinstance(value, dict):
+        return {name: _copy(child) for name, child in value.items()}
+    return [_copy(child) for child in value] if isinstance(value, (list, tuple)) else value
 
 
 def drop_nulls(value: object) -> None:
