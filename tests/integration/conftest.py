@@ -17,6 +17,8 @@ import pytest
 
 from libcontainer import Container, ContainerBuilder, ExitStatus, state
 
+from ..tools import probe as probes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -246,3 +248,13 @@ def bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bundle]:
         container.delete(force=True)
     assert traces() == before
     assert state.list_ids(str(made.root)) == []
+
+
+@pytest.fixture
+def probe(bundle: Bundle) -> Bundle:
+    """A bundle with the probe as /bin/probe."""
+    program = probes.program()
+    if program is None:
+        pytest.skip("needs a C compiler")
+    shutil.copy(program, bundle.rootfs / "bin/probe")
+    return bundle

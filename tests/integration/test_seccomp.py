@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from libcontainer import Container, ExecError, InvalidConfig, SetupError, Unsupported
-
-from ..tools import probe as probes
 
 if TYPE_CHECKING:
     from .conftest import Bundle
@@ -31,16 +28,6 @@ def filtered(default: str = "SCMP_ACT_ALLOW", *rules: dict[str, Any], **members:
 def rule(action: str, *names: str, **members: Any) -> dict[str, Any]:
     """A rule."""
     return {"action": action, "names": list(names), **members}
-
-
-@pytest.fixture
-def probe(bundle: Bundle) -> Bundle:
-    """A bundle with the probe as /bin/probe."""
-    program = probes.program()
-    if program is None:
-        pytest.skip("needs a C compiler")
-    shutil.copy(program, bundle.rootfs / "bin/probe")
-    return bundle
 
 
 def answer(bundle: Bundle, *words: str | int) -> str:

@@ -411,20 +411,23 @@ SECCOMP: Rows = [
         rule(args=[{"index": 0, "value": 3, "valueTwo": 4, "op": "SCMP_CMP_MASKED_EQ"}]),
         ["/seccomp/syscalls/0/args/0/valueTwo"],
     ),
-    (contradiction(DENY, DENY | {"errnoRet": 1}), []),
-    (contradiction(DENY, DENY | {"errnoRet": 2}), ["/seccomp/syscalls/1"]),
-    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW"}), ["/seccomp/syscalls/1"]),
-    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW", "names": ["write"]}), []),
-    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW", "args": [ONE]}), ["/seccomp/syscalls/1"]),
-    (contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG"}), ["/seccomp/syscalls/1"]),
+    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW"}), []),
+    (contradiction(DENY, DENY | {"action": "SCMP_ACT_ALLOW", "args": [ONE]}), []),
+    (contradiction(DENY | {"args": [ONE]}, DENY | {"args": [ONE], "errnoRet": 1}), []),
+    (
+        contradiction(DENY | {"args": [ONE]}, DENY | {"args": [ONE], "errnoRet": 2}),
+        ["/seccomp/syscalls/1/action"],
+    ),
+    (contradiction(DENY | {"args": [ONE]}, DENY | {"args": [ONE], "names": ["write"], "errnoRet": 2}), []),
     (contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG", "args": [TWO]}), []),
     (
         contradiction(DENY | {"args": [ONE]}, DENY | {"action": "SCMP_ACT_LOG", "args": [TWO, ONE]}),
-        ["/seccomp/syscalls/1"],
+        ["/seccomp/syscalls/1/action"],
     ),
     (
         contradiction(
-            {"action": "SCMP_ACT_KILL", "names": ["a"]}, {"action": "SCMP_ACT_KILL_THREAD", "names": ["a"]}
+            {"action": "SCMP_ACT_KILL", "names": ["a"], "args": [ONE]},
+            {"action": "SCMP_ACT_KILL_THREAD", "names": ["a"], "args": [ONE]},
         ),
         [],
     ),

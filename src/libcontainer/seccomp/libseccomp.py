@@ -30,8 +30,8 @@ _LINEAR = 8  # more rules than that are searched as a tree
 
 # What the library says with an errno.
 _KINDS = {
-    errno.EINVAL: "an action that this kernel and libseccomp know",
-    errno.EOPNOTSUPP: "an action that this kernel and libseccomp know",
+    errno.EINVAL: "an action and errno that this kernel and libseccomp know",
+    errno.EOPNOTSUPP: "an action and errno that this kernel and libseccomp know",
     errno.EDOM: "an architecture of this machine's byte order",
     errno.EEXIST: "no contradiction: an earlier rule says something else of the same arguments",
 }

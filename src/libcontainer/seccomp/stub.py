@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # x32 is called through the gate of x86_64 with this bit in the number: linux/audit.h, asm/unistd.h.
 X86_64, X32 = 0xC000003E, 0x4000003E
 X32_BIT = 0x4000_0000
+SKIPPED = 0xFFFF_FFFF
 
 
 def stub(largest: Mapping[int, int]) -> bytes:
@@ -37,31 +38,25 @@ def stub(largest: Mapping[int, int]) -> bytes:
     """
     if not largest:
         return b""
-    answer = Instruction(RETURN, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS)
     program: list[Instruction | str] = [Instruction(LOAD, ARCHITECTURE)]
     for token, number in largest.items():
         if token == X32:
             continue  # beside X86_64
         after = f"after {token:#x}"
-        program += [
-            Instruction(JUMP_EQUAL, token, otherwise=after),
-            Instruction(LOAD, NUMBER),
-        ]
+        program += [Instruction(JUMP_EQUAL, token, otherwise=after), Instruction(LOAD, NUMBER)]
         if token == X86_64:
             program += [Instruction(JUMP_GREATER_EQUAL, X32_BIT, then="x32")]
-        program += [Instruction(JUMP_GREATER, number, otherwise="program"), answer]
+        program += _limit(number)
         if token == X86_64:
-            program += ["x32", *_x32(largest.get(X32), answer)]
+            program += ["x32", *(_limit(largest[X32]) if X32 in largest else ())]
         program += [Instruction(JUMP, then="program"), after]
     return assemble([*program, "program"])
 
 
-def _x32(number: int | None, answer: Instruction) -> list[Instruction]:
-    if number is None:
-        return []
-    # The number -1 is a tracer's "skip", which no table holds: the program's own affair.
+def _limit(number: int) -> list[Instruction]:
+    """Answer what is beyond `number` but for -1, which is a tracer's "skip": that is the program's own affair."""
     return [
-        Instruction(JUMP_EQUAL, 0xFFFF_FFFF, then="program"),
         Instruction(JUMP_GREATER, number, otherwise="program"),
-        answer,
+        Instruction(JUMP_EQUAL, SKIPPED, then="program"),
+        Instruction(RETURN, ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS),
     ]

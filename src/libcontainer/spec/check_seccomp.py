@@ -127,25 +127,25 @@ def _check_filter(seccomp: dict[str, Any], here: str, problems: list[Problem]) -
 
 
 def _check_contradictions(seccomp: dict[str, Any], here: str, problems: list[Problem]) -> None:
-    """Two rules that differ in their action only contradict each other, and so does one that an unconditional one
-    leaves nothing to say. libseccomp takes either, and keeps the first or the unconditional one without a word.
+    """The same conditions cannot lead to two actions.
+
+    Rules without any are left alone: engines' profiles hold some twice, and the first one counts. So does one without
+    conditions before all that have some (seccomp_rule_add(3)).
     """
-    seen: dict[str, dict[frozenset[object], tuple[object, int]]] = {}
+    seen: dict[tuple[str, frozenset[object]], tuple[str, int]] = {}
     for index, rule in records(seccomp, "syscalls"):
+        if not rule.get("args"):
+            continue
         action = _effect(rule)
-        conditions = _alternatives(rule)
-        for name in strings(rule, "names"):
-            known = seen.setdefault(name, {})
-            other = next(
-                (known[key][1] for key in known if _collide(key, known[key][0], conditions, action)), None
-            )
-            if other is not None:
-                expected = f"the action of /linux/seccomp/syscalls/{other}, which is about the same calls"
+        for key in [
+            (name, condition) for name in strings(rule, "names") for condition in _alternatives(rule)
+        ]:
+            known, other = seen.setdefault(key, (action, index))
+            if known != action:
+                expected = f"{known}, as /linux/seccomp/syscalls/{other} says under the same conditions"
                 problems.append(
-                    Problem(f"{here}/syscalls/{index}", f"{action} for {describe(name)}", expected)
+                    Problem(f"{here}/syscalls/{index}/action", f"{action} for {describe(key[0])}", expected)
                 )
-            for condition in conditions:
-                known.setdefault(condition, (action, index))
 
 
 def _effect(rule: dict[str, Any]) -> str:
@@ -166,14 +166,6 @@ def _alternatives(rule: dict[str, Any]) -> list[frozenset[object]]:
     if len({condition[0] for condition in conditions}) < len(conditions):
         return [frozenset([condition]) for condition in conditions]
     return [frozenset(conditions)]
-
-
-def _collide(
-    known: frozenset[object], known_action: object, conditions: list[frozenset[object]], action: object
-) -> bool:
-    if known_action == action:
-        return False
-    return any([known == new or not known or not new for new in conditions])
 
 
 def _check_argument(argument: dict[str, Any], here: str, problems: list[Problem]) -> None:
