@@ -1,4 +1,4 @@
-"""Write docs/reference/api.md from the docstrings of what the packages export.
+"""Write docs/reference/api.md and libcgroups.md from the docstrings of what the packages export.
 
 `--check` fails when it is stale.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "reference" / "api.md"
+PAGES = ROOT / "docs" / "reference"
 sys.path.insert(0, str(ROOT / "src"))
 
 from libcgroups.stats import Record  # noqa: E402
@@ -45,37 +45,36 @@ PUBLIC = {
     "libcontainer.bundle": ["create"],
     "libcontainer.plan.explain": ["explain"],
     "libcontainer.features": ["features"],
-    "libcgroups.host": ["detect", "Setup", "Hierarchy"],
+}
+CGROUPS = {
     "libcgroups.factory": ["new"],
     "libcgroups.manager": ["Manager"],
-    "libcgroups.notifications": ["Notifications", "Oom"],
+    "libcgroups.host": ["detect", "Setup", "Hierarchy"],
+    "libcgroups.cgroup": ["Cgroup"],
     "libcgroups.stats": [
-        *(
-            "Stats",
-            "CpuStats",
-            "CpusetStats",
-            "MemoryStats",
-            "IoStats",
-            "IoEntry",
-            "HugetlbStats",
-            "RdmaStats",
-        ),
-        *("Usage", "Count", "Pressure", "Stall"),
+        *("Stats", "CpuStats", "CpusetStats", "MemoryStats", "IoStats", "IoEntry", "HugetlbStats"),
+        *("RdmaStats", "Usage", "Count", "Pressure", "Stall"),
     ],
+    "libcgroups.notifications": ["Notifications", "Oom"],
+    "libcgroups.errors": [
+        *("Error", "InvalidArgument", "CgroupError", "InUse", "NotPermitted", "Unsupported", "Timeout"),
+    ],
+    "libcgroups.aio": ["new", "Manager"],
 }
+REFERENCES = {"api.md": ("API reference", PUBLIC), "libcgroups.md": ("libcgroups: API reference", CGROUPS)}
 
 
-def page() -> str:
-    """Return the whole page."""
+def page(title: str, public: dict[str, list[str]]) -> str:
+    """Return a whole page."""
     from importlib import import_module
 
     lines = [
-        "# API reference",
+        f"# {title}",
         "",
         "Made from the docstrings by `tools/api_reference.py`; `make lint` checks that it is fresh.",
         "",
     ]
-    for module_name, names in PUBLIC.items():
+    for module_name, names in public.items():
         module = import_module(module_name)
         lines += [f"## {module_name}", "", inspect.cleandoc(module.__doc__ or "").split("\n\n")[0], ""]
         for name in names:
@@ -119,7 +118,9 @@ def own_members(value: type) -> list[tuple[str, object]]:
 
 
 def signature(value: object) -> str:
-    """Return the parameters with their types, without self."""
+    """Return the parameters with their types, without self; none for an error that takes those of its base."""
+    if inspect.isclass(value) and issubclass(value, Exception) and "__init__" not in vars(value):
+        return ""
     try:
         text = str(inspect.signature(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -134,15 +135,16 @@ def documentation(value: object) -> list[str]:
 
 
 def main() -> int:
-    """Write the page, or tell that it is stale."""
-    text = page()
-    if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text() != text:
-            print(f"{PAGE} is stale: run python tools/api_reference.py", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text)
-    return 0
+    """Write the pages, or tell which are stale."""
+    stale = 0
+    for name, (title, public) in REFERENCES.items():
+        path, text = PAGES / name, page(title, public)
+        if "--check" not in sys.argv:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            print(f"{path} is stale: run python tools/api_reference.py", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

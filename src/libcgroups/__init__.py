@@ -7,10 +7,12 @@
     manager.apply({"pids": {"limit": 64}, "memory": {"limit": 256 << 20}})
     manager.add_process(pid)
     ...
+    print(manager.stats().memory.peak_bytes)
     manager.kill_all()
     manager.remove()
 
-Importing this package reads nothing from the host; a manager's code is imported when the host needs it.
+`libcgroups.aio` is the same for asyncio. Importing this package reads nothing from the host; a manager's code is
+imported when the host needs it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from libcgroups.factory import new
     from libcgroups.host import Hierarchy, Setup, detect
     from libcgroups.manager import Manager
+    from libcgroups.notifications import Notifications, Oom
+    from libcgroups.stats import Stats
 
 __all__ = [
     "CgroupError",
@@ -39,14 +43,26 @@ __all__ = [
     "InvalidArgument",
     "Manager",
     "NotPermitted",
+    "Notifications",
+    "Oom",
     "Setup",
+    "Stats",
     "Timeout",
     "Unsupported",
     "detect",
     "new",
 ]
 
-_HOMES = {"Hierarchy": "host", "Setup": "host", "detect": "host", "Manager": "manager", "new": "factory"}
+_HOMES = {
+    "Hierarchy": "host",
+    "Setup": "host",
+    "detect": "host",
+    "Manager": "manager",
+    "new": "factory",
+    "Notifications": "notifications",
+    "Oom": "notifications",
+    "Stats": "stats",
+}
 
 
 def __getattr__(name: str) -> object:

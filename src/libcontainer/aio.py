@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self
 
+from libcgroups.threads import in_thread as _in_thread
+from libcgroups.threads import settle as _settle
+from libcgroups.threads import start_thread as _start_thread
+from libcgroups.threads import succeed as _succeed
 from libcontainer import builder as _builder
 from libcontainer import container as _container
 from libcontainer import process as _process
@@ -29,13 +32,11 @@ from libcontainer.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from libcontainer.builder import Path
     from libcontainer.spawn import Stream
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 __all__ = [
     "Container",
@@ -458,55 +459,3 @@ async def _await_exit(pidfd: int, timeout: float | None, what: str) -> None:
         for fd in (own, watch):
             loop.remove_reader(fd)
             os.close(fd)
-
-
-async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call `function` in a thread; when cancelled, wait for its end before the cancellation goes on."""
-    work = _start_thread(function, *args, **kwargs)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await _settle(work)
-        raise
-
-
-def _start_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-    """Call `function` in a thread of its own and return the future of its result.
-
-    Not the loop's pool of threads: a hook or a slow file system would fill it and stop all others, and what
-    has been begun there cannot be waited for once the pool is shut down.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def work() -> None:
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            loop.call_soon_threadsafe(_fail, future, error)
-        else:
-            loop.call_soon_threadsafe(_succeed, future, result)
-
-    threading.Thread(target=work, name=f"libcontainer {function.__name__}").start()
-    return future
-
-
-def _succeed(future: asyncio.Future[_T], result: _T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[_T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-async def _settle(future: asyncio.Future[_T]) -> None:
-    """Wait for `future` however often we are cancelled meanwhile: a cancellation is on its way already."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
-    if not future.cancelled():
-        future.exception()  # marks it as seen: it is told by what is on its way, or by the caller

@@ -64,6 +64,48 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     assert traces() == before
 
 
+def test_tutorial_of_cgroups_runs_as_it_stands(tmp_path: Path) -> None:
+    """The library of cgroups, used alone: no container is made."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the tutorial makes cgroups")
+    before = traces()
+    text = script(blocks(ROOT / "docs" / "libcgroups.md"))
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "/tutorial-of-libcgroups" in done.stdout
+    assert traces() == before
+
+
+LIMIT = ROOT / "examples" / "limit_process" / "limit.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--pids", "8", "--", "sh", "-c", "echo $$; exit 3"], 3, "CPU time: "),
+        (["--memory", "32M", "--", "tail", "/dev/zero"], 137, "killed for want of memory: 1"),
+        (["--pids", "1", "--", "sh", "-c", "true | true"], 2, "forks refused: "),
+        (["--cpus", "0.0001", "--", "true"], 125, "/cpu/quota"),
+        (["--", "/nowhere/command"], 127, "No such file or directory"),
+    ],
+)
+def test_example_limits_an_ordinary_process(arguments: list[str], status: int, told: str) -> None:
+    """The command ends as the limit says, and no cgroup is left."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes cgroups")
+    before = traces()
+    done = subprocess.run(
+        [sys.executable, str(LIMIT), *arguments], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == status, done.stderr
+    assert told in done.stderr
+    assert traces() == before
+
+
 def test_seeds_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
     """The example of youki's introduction, with its null device fields, is accepted and runs."""
     if os.geteuid() != 0:

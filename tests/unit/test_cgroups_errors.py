@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import pickle
 import subprocess
 import sys
@@ -62,11 +63,33 @@ def test_a_failed_write_says_what_where_why_and_what_to_do(number: int, kind: ty
 
 def test_every_public_name_is_there() -> None:
     """`__all__` is the promise; each name in it resolves, and unknown ones fail as usual."""
-    assert libcgroups.__all__ == sorted(libcgroups.__all__)
+    assert libcgroups.__all__ == [
+        *("CgroupError", "Error", "Hierarchy", "InUse", "InvalidArgument", "Manager", "NotPermitted"),
+        *("Notifications", "Oom", "Setup", "Stats", "Timeout", "Unsupported", "detect", "new"),
+    ]
+    assert set(libcgroups.__all__) <= set(dir(libcgroups))
     for name in libcgroups.__all__:
         assert getattr(libcgroups, name) is not None
     with pytest.raises(AttributeError):
         _ = libcgroups.nothing
+
+
+# A look at one file or at what is known already needs no thread; the rest is the life of a container's runtime.
+WITHOUT_TWIN = {
+    *("check", "cgroup_of", "exists", "from_state", "frozen", "open_fd", "plan_state", "populated"),
+    *("primary", "refuse_own_cgroup", "thaw_for_kill", "unified"),
+}
+
+
+def test_everything_that_blocks_has_an_awaitable_twin() -> None:
+    """A method that is new in one and forgotten in the other would block somebody's loop."""
+    from libcgroups import aio
+
+    blocking = {name for name in vars(libcgroups.Manager) if not name.startswith("_")}
+    assert {name for name in vars(aio.Manager) if not name.startswith("_")} == blocking - WITHOUT_TWIN
+    for name in ("apply", "kill_all", "remove", "processes", "stall_events"):
+        ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (aio.Manager, libcgroups.Manager))
+        assert list(ours.parameters) == list(theirs.parameters), name
 
 
 def test_the_hot_path_imports_nothing_heavy() -> None:
