@@ -12,13 +12,14 @@ Rare work, off the hot path.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from pathlib import Path
 
 from libcontainer import strictjson
-from libcontainer.errors import AlreadyExists, Error, InvalidArgument, SetupError
+from libcontainer.errors import AlreadyExists, Error, InvalidArgument, SetupError, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,13 +171,22 @@ def _remove(made: list[Path]) -> None:
 
 
 def _failed(bundle: Path, error: OSError) -> SetupError:
+    path = str(error.filename or bundle)
+    where = "" if path == str(bundle) else f" on {path}"
     return SetupError(
-        f"cannot make the bundle {bundle}: {error.strerror}"
-        + (f" on {error.filename}" if error.filename else ""),
+        f"cannot make the bundle {bundle}: {in_words(error.errno or 0)}{where}",
         step="make bundle",
         errno=error.errno,
-        path=str(error.filename or bundle),
+        path=path,
+        remedy=_REMEDIES.get(error.errno or 0),
     )
+
+
+_REMEDIES = {
+    errno.EACCES: "choose a directory that you may write to, and a root file system that you may read",
+    errno.ENOSPC: "free some space, or choose a directory on another file system",
+    errno.EROFS: "choose a directory on a file system that can be written to",
+}
 
 
 def _warn(sentence: str) -> None:
@@ -289,14 +299,16 @@ def _unpack(archive: str, rootfs: Path, warn: Warn, *, keep_owners: bool) -> Non
             _Unpacker(tar, rootfs, warn, keep_owners=keep_owners).run()
     except (tarfile.TarError, zlib.error, EOFError, OverflowError) as error:
         raise InvalidArgument(
-            f"{archive} cannot be read as a tar archive: {error}",
+            f"{archive} cannot be read as a tar archive: {str(error).splitlines()[0].rstrip(':')}",
             path=archive,
             remedy="give an archive that is plain, or compressed with gzip, bzip2 or xz",
         ) from error
     except FileNotFoundError as error:
         if error.filename != archive:
             raise
-        raise InvalidArgument(f"there is no archive {archive}", path=archive) from error
+        raise InvalidArgument(
+            f"there is no archive {archive}", path=archive, remedy="give the path of a file after tar:"
+        ) from error
 
 
 class _Unpacker:

@@ -42,7 +42,7 @@ def cgroup_error(
     pointer = place if error.pointer is None else f"{resources or ''}{error.pointer}"
     where = "" if pointer is None else f"{'config.json' if resources else 'resources'} {pointer}: "
     found = CgroupError(
-        f"{where}{error.message}",
+        where + error.message.removeprefix(f"{error.pointer}: "),
         step="cgroup",
         pointer=pointer,
         syscall=error.syscall,

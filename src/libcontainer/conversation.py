@@ -30,6 +30,7 @@ else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
 CHILD_TIMEOUT_S = 10.0
+PIDFD_SOCKET = "the pidfd socket"
 
 
 class Request:
@@ -208,11 +209,11 @@ class Conversation:
 
     def _send_pidfd(self) -> None:
         if self.request.pidfd_socket is not None:
-            from libcontainer.console import connect, send_master
+            from libcontainer import handover
 
-            socket = connect(self.request.pidfd_socket)
+            socket = handover.connect(self.request.pidfd_socket, PIDFD_SOCKET)
             try:
-                send_master(socket, self.pidfd, b"pidfd")
+                handover.send(socket, b"pidfd", self.pidfd, PIDFD_SOCKET)
             finally:
                 os.close(socket)
 

@@ -172,6 +172,7 @@ REMEDIES = {
         "execve",
         _errno.EACCES,
     ): "the program is not executable for the container's user, or lies on a noexec mount",
+    ("execve", _errno.EISDIR): "name a program, not a directory",
     ("execve", _errno.ENOEXEC): "the program is for another architecture, or a script without #!",
     (
         "open",

@@ -154,7 +154,14 @@ def _run_one(hook: Mapping[str, Any], kind: str, stdin: bytes, cwd: str, pointer
         what = f"ran past its timeout of {timeout_s:g} s{outcome.last_words()}"
     else:
         what = f"failed: {outcome.in_words()}"
-    return HookError(f"{where} {what}", step=f"{kind} hook", pointer=pointer, path=path)
+    silent = (
+        ""
+        if outcome.last_words()
+        else "it wrote nothing: run it by hand, with the container's state on stdin"
+    )
+    return HookError(
+        f"{where} {what}", step=f"{kind} hook", pointer=pointer, path=path, remedy=silent or None
+    )
 
 
 def _environment(entries: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ import fcntl
 import os
 import time
 
-from libcontainer.errors import AlreadyExists, InvalidArgument, NotFound, StateError, Timeout
+from libcontainer.errors import AlreadyExists, InvalidArgument, NotFound, StateError, Timeout, in_words
 from libcontainer.strictjson import dumps, loads
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_ROOT = "/run/youki"
 VERSION = 1
 LONGEST_ID = 255 - len(".state.json.tmp")
+ID_RULE = f"use 1 to {LONGEST_ID} of A-Z a-z 0-9 _ + . - and begin with neither a dot nor a dash"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 LOCK_TIMEOUT_S = 30.0
 
@@ -43,7 +44,7 @@ def validate_id(container_id: object) -> str:
     The same rule for every command, before any path is built from the id.
     """
     if not isinstance(container_id, str) or not container_id:
-        raise InvalidArgument("a container id is required: it is empty")
+        raise InvalidArgument("a container id is required: it is empty", remedy=ID_RULE)
     if (
         not ID_CHARACTERS.issuperset(container_id)
         or container_id[0] in ".-"
@@ -52,7 +53,7 @@ def validate_id(container_id: object) -> str:
         shown = container_id if len(container_id) <= 64 else container_id[:64] + "…"
         raise InvalidArgument(
             f"invalid container id {shown!r}",
-            remedy=f"use 1 to {LONGEST_ID} of A-Z a-z 0-9 _ + . - and begin with neither a dot nor a dash",
+            remedy=ID_RULE,
         )
     return container_id
 
@@ -423,13 +424,17 @@ def write_pid_file(path: str, pid: int) -> None:
             write_all(fd, b"%d" % pid)
         finally:
             os.close(fd)
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
     except OSError as error:
         raise InvalidArgument(
-            f"cannot write the pid file {path}: {error.strerror}",
+            f"cannot write the pid file {path}: {in_words(error.errno or 0)}",
             path=path,
             errno=error.errno,
-            remedy="check the directory of --pid-file",
+            remedy="name a file, in a directory that exists and that you may write to",
         ) from error
 
 

@@ -50,7 +50,7 @@ class Creation(Conversation):
         self.manager = manager
         self.limited = False
         self.record: dict[str, Any] = {}
-        self.recorded = False
+        self.pid_file_written = False
 
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
@@ -183,10 +183,10 @@ class Creation(Conversation):
         self._limit()
         self._set_rlimits()
         self.directory.write_record("state.json", self.record)
-        self.recorded = True
         self.directory.remove_file("intent.json")
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
+            self.pid_file_written = True
         self._send_pidfd()
 
     def _new_record(self) -> dict[str, Any]:
@@ -258,12 +258,12 @@ class Creation(Conversation):
             raise failures[0]
 
     def _remove_records(self) -> None:
-        if self.request.pid_file is not None and self.recorded:
+        self.directory.remove()
+        if self.pid_file_written and self.request.pid_file is not None:
             try:
                 os.unlink(self.request.pid_file)
             except FileNotFoundError:
                 pass
-        self.directory.remove()
 
 
 def oci_state(spec: dict[str, Any], options: Options, status: str, pid: int) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def report(error: Exception, debug: bool) -> None:
 
         for line in "".join(format_exception(error)).splitlines():
             log.debug(line)
+    for note in getattr(error, "__notes__", ()):
+        log.warning(note)
     log.error(sentence(error))
 
 

@@ -205,5 +205,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean …?)" when a known name looks like `name`, else nothing."""
     from difflib import get_close_matches  # dear, but the run ends here
 
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libcontainer import AlreadyExists, Container, ExecError, NotFound, StateError, Timeout
+from libcontainer import (
+    AlreadyExists,
+    CgroupError,
+    Container,
+    ExecError,
+    HookError,
+    InvalidArgument,
+    NotFound,
+    StateError,
+    Timeout,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Bundle
 
 
@@ -106,3 +118,52 @@ def test_another_bundle_can_be_chosen_before_the_build(bundle: Bundle) -> None:
     builder = bundle.builder().as_init("/no/such/bundle").with_bundle(bundle.path)
     with builder.build() as container:
         assert container.bundle == str(bundle.path)
+
+
+@pytest.mark.parametrize("place", ["absent/pid", "directory"])
+def test_pid_file_that_cannot_be_written_leaves_nothing(bundle: Bundle, tmp_path: Path, place: str) -> None:
+    """Neither a container nor a temporary file, and what was at the path stays."""
+    (tmp_path / "directory").mkdir()
+    bundle.save()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InvalidArgument, match=r"cannot write the pid file .* – name a file"):
+        bundle.builder().with_pid_file(tmp_path / place).as_init(bundle.path).build()
+
+    assert Container.list(bundle.root) == []
+    assert sorted(path for path in tmp_path.iterdir() if path != bundle.root) == before
+
+
+def test_pid_file_of_another_program_survives_a_failed_create(bundle: Bundle, tmp_path: Path) -> None:
+    """It was not written, so it is not removed."""
+    (tmp_path / "pid").write_text("1234")
+    bundle.save()
+    builder = bundle.builder().with_pid_file(tmp_path / "pid").as_init(bundle.path)
+    with pytest.raises(InvalidArgument, match=r"the pidfd socket .* is not a socket"):
+        builder.with_pidfd_socket(bundle.path / "config.json").build()
+    assert not (tmp_path / "pid").exists()
+    (tmp_path / "pid").write_text("1234")
+    bundle.process["args"] = ["/not/there"]
+    bundle.save()
+    with pytest.raises(ExecError, match="/not/there"):
+        bundle.builder().with_pid_file(tmp_path / "pid").as_init(bundle.path).build()
+    assert (tmp_path / "pid").read_text() == "1234"
+
+
+def test_limit_that_nobody_knows_is_named_once(bundle: Bundle) -> None:
+    """The pointer stands in front of the sentence and not in it again."""
+    bundle.linux["resources"] = {"memory": {"limits": 1}}
+    with pytest.raises(CgroupError, match=r"^config.json /linux/resources/memory/limits: found 'limits'"):
+        bundle.build()
+
+
+def test_program_that_is_a_directory(bundle: Bundle) -> None:
+    """Engines look for "permission denied", a person for what to do."""
+    with pytest.raises(ExecError, match='"/etc": is a directory: permission denied – name a program'):
+        bundle.build("/etc")
+
+
+def test_hook_that_fails_without_a_word(bundle: Bundle) -> None:
+    """Then all that is known is its status, and how to look."""
+    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    with pytest.raises(HookError, match="exit status 1 – it wrote nothing: run it by hand"):
+        bundle.build()

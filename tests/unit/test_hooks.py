@@ -278,7 +278,7 @@ def test_hooks_run_from_several_threads_at_once(tmp_path: Path) -> None:
         try:
             for _ in range(5):
                 assert output("pwd -P", cwd=str(directory)) == str(directory.resolve())
-                with pytest.raises(HookError, match=f"exit status {number}$"):
+                with pytest.raises(HookError, match=f"exit status {number} "):
                     run(sh(f"exit {number}"))
         except BaseException as error:
             failures.append(error)

@@ -34,6 +34,8 @@ def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             error.remedy = (
                 "name the directory of the bundle, or write a configuration there with `youki spec`"
+                if config is None
+                else "give the path of a configuration that exists, or leave it out to take the bundle's own"
             )
         raise
     return _parse(data, path, check), data

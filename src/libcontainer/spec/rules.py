@@ -118,7 +118,8 @@ class Array:
             return
         if not self.least <= len(value) <= self.most:
             expected = f"at least {self.least}" if len(value) < self.least else f"at most {self.most}"
-            problems.append(Problem(here, describe(value), f"{expected} entries"))
+            entries = "entry" if expected.endswith(" 1") else "entries"
+            problems.append(Problem(here, describe(value), f"{expected} {entries}"))
             return
         entry = self.entry
         for index, item in enumerate(value):

@@ -36,4 +36,9 @@ def write_new(path: str, text: str) -> None:
             remedy="make the bundle directory first",
         ) from None
     except OSError as error:
-        raise Error(f"cannot write {path}: {reason(error)}", path=path, errno=error.errno) from None
+        raise Error(
+            f"cannot write {path}: {reason(error)}",
+            path=path,
+            errno=error.errno,
+            remedy="choose a directory that you may write to with -b",
+        ) from None
