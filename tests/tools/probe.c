@@ -28,7 +28,7 @@ struct answer {
 	volatile long result;
 };
 
-static struct answer *answer;
+static struct answer *answer; /* of the current call: each number has its own, since a forked copy may be late */
 static const char *arch;
 
 #ifdef __x86_64__
@@ -133,8 +133,6 @@ static void try_in_child(long number, const long *a)
 	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
 	pid_t child;
 
-	answer->stage = 0;
-	answer->result = 0;
 	child = fork();
 	if (child == 0) {
 		sigaction(SIGSYS, &action, NULL);
@@ -209,9 +207,10 @@ int main(int argc, char **argv)
 	if (argc < 4)
 		return 2;
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-	answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	arch = argv[1];
 	last = strtol(argv[3], NULL, 0);
+	answer = mmap(NULL, ((size_t)last + 1) * sizeof(*answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
 	for (int i = 4; i < argc && i < 10; i++)
 		arguments[i - 4] = (long)strtoul(argv[i], NULL, 0);
 	fflush(stdout);
@@ -223,7 +222,7 @@ int main(int argc, char **argv)
 		try_traced((struct job){ .number = last, .arguments = arguments });
 	else if (strcmp(argv[2], "all") == 0) {
 		memset(arguments, -1, sizeof(arguments));
-		for (long number = 0; number <= last; number++) {
+		for (long number = 0; number <= last; number++, answer++) {
 			try_in_child(number, arguments);
 			fflush(stdout);
 		}
