@@ -77,7 +77,7 @@ class Source(ABC, Generic[T]):
 
 
 class Notifications(Generic[T]):
-    """An iterator, for `for` and for `async for`, over what the kernel announces.
+    """An iterator, for `for` and for `async for`, over what the kernel announces; or `take` it from it.
 
     One thread or task may iterate at a time; any may `close`.
     """
@@ -117,12 +117,24 @@ class Notifications(Generic[T]):
         try:
             while not self._over:
                 # Not asked again which of the two it was: asking takes the readiness of a trigger away.
-                event = self._look(ready=await _readable(self._epoll.fileno(), GLANCE_S))
+                event = self._look(ready=await readable(self._epoll.fileno(), GLANCE_S))
                 if event is not None:
                     return event
         finally:
             self._end()
         raise StopAsyncIteration
+
+    def fileno(self) -> int:
+        """Return a descriptor for a loop of the caller's own: while it can be read, call `take`."""
+        return self._epoll.fileno()
+
+    def take(self) -> T | None:
+        """Return what has been announced, None when it was nothing of interest; does not block."""
+        self._begin()
+        try:
+            return self._look(ready=True)
+        finally:
+            self._end()
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread or task. May be repeated."""
@@ -170,7 +182,7 @@ class Notifications(Generic[T]):
         os.close(self._stop)
 
 
-async def _readable(fd: int, timeout_s: float) -> bool:
+async def readable(fd: int, timeout_s: float) -> bool:
     """Wait until `fd` can be read, and tell whether it can."""
     import asyncio
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Sequence
 
+    from libcgroups.stats import Stats
     from libcontainer.builder import Path
+    from libcontainer.events import Events
     from libcontainer.spawn import Stream
 
 
@@ -186,6 +188,11 @@ class Container:
         return self.blocking.owner
 
     @property
+    def notify_socket(self) -> str | None:
+        """The service manager's socket that is told when the payload is ready; None where there is none."""
+        return self.blocking.notify_socket
+
+    @property
     def annotations(self) -> dict[str, str]:
         """The annotations of its configuration."""
         return self.blocking.annotations
@@ -242,6 +249,14 @@ class Container:
     async def processes(self, *, all: bool = True) -> builtins.list[int]:  # noqa: A002  # as there
         """Return the ids of its processes on the host; without `all` only those in its own cgroup."""
         return await _in_thread(self.blocking.processes, all=all)
+
+    async def stats(self) -> Stats:
+        """Return what the container uses now, or has used when it has ended."""
+        return await _in_thread(self.blocking.stats)
+
+    def events(self, interval: float = 5.0) -> Events:
+        """Watch the container: `async for` over its events; see libcontainer.Container.events."""
+        return self.blocking.events(interval)
 
     async def update(
         self,

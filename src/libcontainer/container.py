@@ -17,18 +17,15 @@ from libcontainer.state import Directory
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    import signal as _signal
     from collections.abc import Sequence
     from typing import IO, Any, Self
 
     from libcgroups.manager import Manager
+    from libcgroups.stats import Stats
+    from libcontainer.events import Events
     from libcontainer.exit_status import ExitStatus
     from libcontainer.process import Process
     from libcontainer.spawn import Stream
-else:
-    import _signal  # what the signal module is made of; the module itself builds enumerations
-
-SIGKILL = _signal.SIGKILL
 
 
 class Container:
@@ -231,31 +228,9 @@ class Container:
         resumed. With `all` a container without any process is no error. Raises StateError when the container
         does not run, InvalidArgument for an unknown signal, CgroupError with `all` and without a cgroup.
         """
-        from libcontainer.signals import parse
+        from libcontainer import kill
 
-        number = parse(signal)
-        status = self.status
-        if status == "creating":
-            raise StateError(
-                f"cannot kill {self.id}: it is being created", remedy=f"youki delete --force {self.id}"
-            )
-        manager = self._manager()
-        everyone = all or (number == SIGKILL and not self._record.get("pidNamespace"))
-        if status == "stopped" and not (everyone and manager.populated()):
-            if all:
-                return
-            raise StateError(f"cannot kill {self.id}: container not running")
-        if all or (everyone and manager.paths):
-            from libcontainer.cgroup_errors import CgroupErrors
-
-            with CgroupErrors():
-                manager.kill_all(number)
-        else:
-            self._signal_init(number)
-            if everyone:
-                self.warnings += (f"{self.id} has no cgroup: processes that it left behind may go on",)
-        if number == SIGKILL and status == "paused":
-            manager.thaw_for_kill()
+        kill.kill(self, signal, everyone=all)
 
     def pause(self) -> None:
         """Stop every process of a created or running container where it stands, until `resume`.
@@ -295,6 +270,29 @@ class Container:
             )
         with CgroupErrors():
             return manager.processes(descendants=all)
+
+    def stats(self) -> Stats:
+        """Return what the container uses now, or has used when it has ended; see `libcgroups.stats`.
+
+        A value that this host does not offer is None. Raises StateError for one that is being created,
+        CgroupError where there is no cgroup to measure.
+        """
+        from libcontainer.cgroup_errors import CgroupErrors
+
+        self._require("measure", "created", "running", "paused", "stopped")
+        with CgroupErrors():
+            return self._manager().stats()
+
+    def events(self, interval: float = 5.0) -> Events:
+        """Watch the container: return an iterator, for `for` and for `async for`, over its `Event`s.
+
+        What it uses comes each `interval` seconds, and that it ran out of memory when that happens. The
+        iteration ends with the container. Raises StateError when it does not run, InvalidArgument, CgroupError.
+        """
+        from libcontainer.events import Events
+
+        self._require("watch", "created", "running", "paused")
+        return Events(self, interval)
 
     def update(
         self,
@@ -460,16 +458,6 @@ class Container:
             raise StateError(f"container {self.id} is not running")
         self._pidfd = pidfd
         return pidfd
-
-    def _signal_init(self, number: int) -> None:
-        try:
-            _signal.pidfd_send_signal(self._open_pidfd(), number)
-        except ProcessLookupError:
-            raise StateError(f"cannot kill {self.id}: container not running") from None
-        except PermissionError as error:
-            raise StateError(
-                f"cannot kill {self.id}: {error.strerror}", errno=error.errno, remedy="ask its owner"
-            ) from error
 
     def _wait(self, timeout: float | None) -> ExitStatus:
         from libcontainer.exit_status import ExitStatus, await_exit, exit_status

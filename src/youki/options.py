@@ -160,6 +160,8 @@ CREATE = (
            "accepted for compatibility: youki never becomes a subreaper"),
 )
 
+INTERVAL = Option("--interval", "duration", "DURATION", None,
+                  "how often, such as 500ms or 1m30s (default: 5s)")
 UPDATE = (
     Option("-r --resources", "file", "FILE", None,
            "read the limits from FILE, the object linux.resources of the OCI specification as JSON; - is "
@@ -268,6 +270,12 @@ COMMANDS = (
             (Option("-f --format", "choice", "FORMAT", "table",
                     "print a table, or only the process ids as json", "table json"),),
             options_first=True),
+    Command("events", "print what happens in a container",
+            "Print events as JSON, one on a line: stats, what the container uses, at intervals; and oom, each "
+            "time that it runs out of memory. Ends when the container ends.",
+            (CONTAINER,),
+            (INTERVAL,
+             Option("--stats", "flag", "", False, "print what it uses now, once, and exit"))),
     Command("update", "change the limits of a container",
             "Change limits of a container while it runs. What is not named keeps its value. SIZE is a number "
             "of bytes, with a unit of base 1024 if you like: 512k, 64m, 2g; -1 is no limit. Either all changes "

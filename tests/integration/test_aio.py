@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .conftest import Bundle
 
 # Of the blocking container: what takes no time, or is the same for both.
-PLAIN = {"close"}
+PLAIN = {"close", "events"}
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -17,6 +17,7 @@ HOT = [
     "deletion",
     "devices",
     "exit_status",
+    "kill",
     "mount_options",
     "mounts",
     "namespaces",
