@@ -106,14 +106,14 @@ def _in_user_namespace() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def _release() -> tuple[int, int]:
+def kernel_version() -> tuple[int, int]:
     """Return the version of the kernel (uname(2))."""
     major, minor = os.uname().release.split(".")[:2]
     return int(major), int("".join([c for c in minor if c.isdigit()]) or 0)
 
 
 def _new_mount_api(host: Host) -> bool:
-    if _release() < NEW_MOUNT_API:
+    if kernel_version() < NEW_MOUNT_API:
         return False
     # Only a filter around us can hide calls that the kernel has.
     return host.status.get("Seccomp", "0") == "0" or _answers(NEW_MOUNT_CALLS)
@@ -157,7 +157,7 @@ _GATHER: dict[str, Callable[[Host], object]] = {
     "bounding": lambda host: int(host.status["CapBnd"], 16),
     "in_user_namespace": lambda _: _in_user_namespace(),
     "new_mount_api": _new_mount_api,
-    "joins_by_pidfd": lambda _: _release() >= SETNS_OF_PIDFD,
+    "joins_by_pidfd": lambda _: kernel_version() >= SETNS_OF_PIDFD,
     "mounts": lambda _: _mounts(),
     "apparmor": lambda _: _apparmor(),
     "selinux": lambda _: os.path.exists("/sys/fs/selinux/enforce"),

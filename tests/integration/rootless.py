@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from libcontainer import state
 from libcontainer.idmap import subordinate_ids
 
 from .conftest import BUSYBOX, YOUKI, make_rootfs
@@ -215,14 +216,14 @@ def borrowed_user() -> Iterator[User]:
         _delete_containers(user)
         if os.geteuid() == 0:
             assert user.processes() == []
-        assert not user.root.exists() or list(user.root.iterdir()) == []
+        assert state.list_ids(str(user.root)) == []
     finally:
         shutil.rmtree(home)
 
 
 def _delete_containers(user: User) -> None:
     user.mounts, user.groups = [], ()
-    for name in os.listdir(user.root) if user.root.exists() else ():
+    for name in state.list_ids(str(user.root)):
         user.youki("delete", "--force", name)
 
 

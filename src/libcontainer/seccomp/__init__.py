@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from libcontainer import capabilities
 from libcontainer.errors import Unsupported
-from libcontainer.host import CAP_SYS_ADMIN
+from libcontainer.host import CAP_SYS_ADMIN, kernel_version
 from libcontainer.plan import operations as do
 from libcontainer.seccomp import profile
 
@@ -78,5 +78,7 @@ def features() -> dict[str, Any]:
         "operators": sorted(profile.OPERATORS),
         "archs": sorted(profile.ARCHITECTURES),
         "knownFlags": sorted(profile.FLAGS),
-        "supportedFlags": sorted(profile.FLAGS),
+        "supportedFlags": sorted(
+            [name for name, since in profile.FLAGS_SINCE.items() if since <= kernel_version()]
+        ),
     }

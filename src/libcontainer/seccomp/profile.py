@@ -69,6 +69,14 @@ FLAGS = {
 }
 NEW_LISTENER = 1 << 3
 
+# The kernel that first had a flag: seccomp(2), seccomp_unotify(2).
+FLAGS_SINCE = {
+    "SECCOMP_FILTER_FLAG_TSYNC": (3, 17),
+    "SECCOMP_FILTER_FLAG_LOG": (4, 14),
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": (4, 17),
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": (5, 19),
+}
+
 # What decides about the program; the rest (flags, agent) may differ between containers that share it.
 MEMBERS = ("defaultAction", "defaultErrnoRet", "architectures", "syscalls")
 
