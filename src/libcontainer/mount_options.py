@@ -102,6 +102,7 @@ class Request:
 
     def __init__(self, entry: dict[str, Any], pointer: str, bundle: str) -> None:
         self.pointer = pointer
+        self.slot = 0  # of init, in which the mount is while it is made
         self.destination = os.path.normpath("/" + entry["destination"].lstrip("/"))
         self.fstype = entry.get("type") or ""
         self.source = entry.get("source") or ""

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 OPEN_TREE_CLONE, AT_RECURSIVE = 1, 0x8000
 
-# Slots of init: the mount in hand, the directory that it will hide, and then the sources opened early.
+# Slots of init: the mount in hand, the directory that it will hide, then one for each mount opened early or kept.
 IN_HAND, HIDDEN, FIRST_SOURCE = 0, 1, 2
+
+# Mounts that are kept, for masks and read-only paths to be found in them whatever their mount point is called by then.
+KEPT = ("/proc", "/sys")
 
 # The entries of /proc that a mount may replace (lxcfs and the like); everything else below /proc is refused.
 REPLACEABLE_BELOW_PROC = frozenset(
@@ -81,6 +84,8 @@ def requests(context: Context) -> list[Request]:
     for index, entry in enumerate(context.spec.get("mounts") or ()):
         request = Request(entry, f"/mounts/{index}", context.options.bundle)
         problems += _faults(request)
+        if request.destination in KEPT and not request.remount:
+            request.slot = FIRST_SOURCE + index
         found.append(request)
     if context.options.notify_directory is not None:
         from libcontainer.notify_socket import mount
@@ -91,6 +96,15 @@ def requests(context: Context) -> list[Request]:
     _label(context, found)
     context.mounts = found
     return found
+
+
+def place(context: Context, path: str) -> tuple[int, bytes]:
+    """Return the slot of the kept mount that `path` is in, and the path below it."""
+    for request in reversed(requests(context)):
+        below = path.removeprefix(request.destination)
+        if request.slot != IN_HAND and path.startswith(request.destination) and below[:1] in ("", "/"):
+            return request.slot, below.encode() or b"/"
+    return do.NO_SLOT, b""
 
 
 def _label(context: Context, found: list[Request]) -> None:
@@ -225,7 +239,7 @@ def _idmap(context: Context, request: Request, slot: int) -> Iterator[Op]:
 
 def _bind(context: Context, request: Request, slot: int) -> Iterator[Op]:
     if not opened_early(context, request):
-        slot = IN_HAND
+        slot = request.slot
         yield from _open_source(request, slot)
     yield from _attributes(request, slot)
     yield from _attach(request, slot)
@@ -284,15 +298,15 @@ def _file_system(context: Context, request: Request) -> Iterator[Op]:
     yield from _hold_hidden(request)
     yield do.NewMount(
         pointer=request.pointer,
-        slot=IN_HAND,
+        slot=request.slot,
         fstype=request.fstype.encode(),
         source=request.source.encode(),
         parameters=[item.encode() for item in parameters],
         attributes=attributes,
     )
     yield from _resemble_hidden(request)
-    yield from tree_attributes(request, IN_HAND)
-    yield from _attach(request, IN_HAND)
+    yield from tree_attributes(request, request.slot)
+    yield from _attach(request, request.slot)
 
 
 def _unquoted(option: str) -> str:
@@ -315,9 +329,9 @@ def _resemble_hidden(request: Request) -> Iterator[Op]:
         return
     if _inherits_mode(request):
         owner = not any([item.startswith(("uid=", "gid=")) for item in request.data])
-        yield do.InheritMode(pointer=request.pointer, slot=IN_HAND, hidden=HIDDEN, owner=int(owner))
+        yield do.InheritMode(pointer=request.pointer, slot=request.slot, hidden=HIDDEN, owner=int(owner))
     if request.copy_up:
-        yield do.CopyUp(pointer=request.pointer, slot=IN_HAND, hidden=HIDDEN)
+        yield do.CopyUp(pointer=request.pointer, slot=request.slot, hidden=HIDDEN)
 
 
 def _inherits_mode(request: Request) -> bool:
@@ -351,13 +365,13 @@ def _sysfs_of_host(request: Request) -> Iterator[Op]:
     Cgroups that are delegated to the caller must not be writable behind a read-only /sys (CVE-2023-25809).
     """
     where = request.pointer
-    yield do.OpenTree(pointer=where, slot=IN_HAND, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
+    yield do.OpenTree(pointer=where, slot=request.slot, source=b"/sys", flags=OPEN_TREE_CLONE | AT_RECURSIVE)
     if request.set | request.clear:
         yield do.SetMountAttributes(
-            pointer=where, slot=IN_HAND, set=request.set, clear=request.clear, recursive=1
+            pointer=where, slot=request.slot, set=request.set, clear=request.clear, recursive=1
         )
-    yield from tree_attributes(request, IN_HAND)
-    yield from _attach(request, IN_HAND)
+    yield from tree_attributes(request, request.slot)
+    yield from _attach(request, request.slot)
 
 
 def _remount(request: Request) -> Iterator[Op]:
@@ -365,12 +379,12 @@ def _remount(request: Request) -> Iterator[Op]:
     where, target = request.pointer, request.destination.encode()
     flags = request.flags_set & ~(MS_BIND | MS_REC)
     if request.bind:
-        yield do.OpenTarget(pointer=where, slot=IN_HAND, path=target, optional=0)
-        yield do.Remount(pointer=where, slot=IN_HAND, set=flags & ~MS_REMOUNT, clear=request.flags_clear)
+        yield do.OpenTarget(pointer=where, slot=request.slot, path=target, optional=0)
+        yield do.Remount(pointer=where, slot=request.slot, set=flags & ~MS_REMOUNT, clear=request.flags_clear)
         return
     yield do.Mount(
         pointer=where,
-        slot=IN_HAND,
+        slot=request.slot,
         source=request.source.encode(),
         target=target,
         fstype=b"",
@@ -409,7 +423,7 @@ def _classic(context: Context, request: Request) -> Iterator[Op]:
     else:
         yield from _classic_file_system(request)
     if new:
-        yield from tree_attributes(request, IN_HAND)
+        yield from tree_attributes(request, request.slot)
         return
     yield from classic_propagation(request)
 
@@ -417,14 +431,14 @@ def _classic(context: Context, request: Request) -> Iterator[Op]:
 def classic_propagation(request: Request) -> Iterator[Op]:
     """Yield the changes of propagation, in the order given, to the mount just made."""
     for propagation in request.propagation:
-        yield do.ChangePropagation(pointer=request.pointer, slot=IN_HAND, flags=propagation)
+        yield do.ChangePropagation(pointer=request.pointer, slot=request.slot, flags=propagation)
 
 
 def _classic_bind(request: Request, source: str, *, recursive: bool = False) -> Iterator[Op]:
     where, rest = request.pointer, request.flags_set & ~(MS_BIND | MS_REC)
     yield do.Mount(
         pointer=where,
-        slot=IN_HAND,
+        slot=request.slot,
         source=source.encode(),
         target=request.destination.encode(),
         fstype=b"",
@@ -433,14 +447,14 @@ def _classic_bind(request: Request, source: str, *, recursive: bool = False) -> 
         kind=_kind(request),
     )
     if rest or request.flags_clear:
-        yield do.Remount(pointer=where, slot=IN_HAND, set=rest, clear=request.flags_clear)
+        yield do.Remount(pointer=where, slot=request.slot, set=rest, clear=request.flags_clear)
 
 
 def _classic_file_system(request: Request) -> Iterator[Op]:
     yield from _hold_hidden(request)
     yield do.Mount(
         pointer=request.pointer,
-        slot=IN_HAND,
+        slot=request.slot,
         source=request.source.encode(),
         target=request.destination.encode(),
         fstype=request.fstype.encode(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +30,15 @@ def test_mutant_names_a_test_that_exists(patch: Path) -> None:
     """A patch whose test was renamed would never be noticed to be unnoticed."""
     path, _, name = tool().test_of(patch).partition("::")
     assert f"def {name}(" in (ROOT / path).read_text()
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch(1) is not installed")
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
+def test_mutant_applies(patch: Path) -> None:
+    """A patch that lags behind the code proves nothing."""
+    command = ["patch", "--strip=1", "--batch", "--dry-run", f"--input={patch}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.slow

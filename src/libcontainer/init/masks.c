@@ -1,6 +1,7 @@
 /* Masked and read-only paths, and the read-only root: config-linux.md "maskedPaths", "readonlyPaths"; config.md "root.readonly".
  *
- * Runs after the change of root.  The target is opened first and its absence is the only tolerated failure; the kind is read off the
+ * Runs after the change of root.  What is in a mount that was kept is looked up from that: whoever renames entries of the image's root
+ * could otherwise make it miss, and have it back unmasked.  Then the path itself, if it leads elsewhere, is treated alike.  The target is opened first and its absence is the only tolerated failure; the kind is read off the
  * descriptor; /dev/null is verified to be the device, since an image or a neighbour may have swapped it (CVE-2025-31133).
  */
 #define _GNU_SOURCE
@@ -25,8 +26,8 @@ static int set_readonly(struct run *run, int fd, bool recursive)
 	return errno == ENOSYS ? remount_through_procfs(run, fd, MS_RDONLY, 0) : -errno;
 }
 
-/* Put a recursive bind of `target` on itself and return a descriptor of it. */
-static int bind_on_itself(struct run *run, int target, const char *path)
+/* Put a recursive bind of `target`, which is `inside` below `base`, on itself and return a descriptor of it. */
+static int bind_on_itself(struct run *run, int target, int base, const char *inside)
 {
 	_cleanup_close_ int tree =
 		sys_open_tree(target, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
@@ -37,26 +38,54 @@ static int bind_on_itself(struct run *run, int target, const char *path)
 	if (errno != ENOSYS)
 		return -errno;
 	error = bind_through_procfs(run, target, target, MS_BIND | MS_REC);
-	return error < 0 ? error : open_in_root(run->rootfs_fd, path, O_PATH);
+	return error < 0 ? error : open_in_root(base, inside, O_PATH);
+}
+
+/* Does `path` below the root lead to what `inside` is below `base`? */
+static bool is_same_place(struct run *run, int base, const char *inside, const char *path)
+{
+	_cleanup_close_ int kept = open_in_root(base, inside, O_PATH | O_NOFOLLOW);
+	_cleanup_close_ int found = open_in_root(run->rootfs_fd, path, O_PATH | O_NOFOLLOW);
+	struct stat one, other;
+
+	return kept >= 0 && found >= 0 && fstat(kept, &one) == 0 && fstat(found, &other) == 0 &&
+	       one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* The read-only bind of `inside` below `base`; `path` is its name in errors. */
+static int bind_readonly(struct run *run, int base, const char *inside, const char *path)
+{
+	_cleanup_close_ int target = open_in_root(base, inside, O_PATH);
+	_cleanup_close_ int bound = -1;
+	int error;
+
+	if (target == -ENOENT)
+		return 0;
+	if (target < 0)
+		return fail(run, -target, "open", path);
+	bound = bind_on_itself(run, target, base, inside);
+	if (bound < 0)
+		return fail(run, -bound, "move_mount", path);
+	error = set_readonly(run, bound, true);
+	return error < 0 ? fail(run, -error, "mount_setattr", path) : 0;
 }
 
 int op_make_readonly(struct run *run, const struct make_readonly *op)
 {
-	const char *path = text(run, op->path);
-	_cleanup_close_ int target = open_in_root(run->rootfs_fd, path, O_PATH);
-	_cleanup_close_ int bound = -1;
-	int error;
+	const char *path = text(run, op->path), *inside = text(run, op->inside);
+	_cleanup_close_ int target = -1;
+	int base = run->slots[op->base], error;
 
-	if (target == -ENOENT && op->bind)
-		return 0;
+	if (op->bind) {
+		error = base < 0 ? 0 : bind_readonly(run, base, inside, path);
+		if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path)))
+			error = bind_readonly(run, run->rootfs_fd, path, path);
+		return error;
+	}
+	target = open_in_root(run->rootfs_fd, path, O_PATH);
 	if (target < 0)
 		return fail(run, -target, "open", path);
-	if (op->bind) {
-		bound = bind_on_itself(run, target, path);
-		if (bound < 0)
-			return fail(run, -bound, "move_mount", path);
-	}
-	error = set_readonly(run, op->bind ? bound : target, op->bind);
+	error = set_readonly(run, target, false);
 	return error < 0 ? fail(run, -error, "mount_setattr", path) : 0;
 }
 
@@ -111,10 +140,10 @@ static int mask_file(struct run *run, int target, const char *path)
 	return error < 0 ? fail(run, -error, "mount", path) : 0;
 }
 
-int op_mask_path(struct run *run, const struct mask_path *op)
+/* The mask over `inside` below `base`; `path` is its name in errors. */
+static int mask(struct run *run, int base, const char *inside, const char *path)
 {
-	const char *path = text(run, op->path);
-	_cleanup_close_ int target = open_in_root(run->rootfs_fd, path, O_PATH | O_NOFOLLOW);
+	_cleanup_close_ int target = open_in_root(base, inside, O_PATH | O_NOFOLLOW);
 	struct stat status;
 
 	if (target == -ENOENT || target == -ENOTDIR)
@@ -126,4 +155,15 @@ int op_mask_path(struct run *run, const struct mask_path *op)
 	if (S_ISLNK(status.st_mode)) /* masking what it points to now would not mask what it points to later */
 		return fail(run, ELOOP, "open", path);
 	return S_ISDIR(status.st_mode) ? mask_directory(run, target, path) : mask_file(run, target, path);
+}
+
+int op_mask_path(struct run *run, const struct mask_path *op)
+{
+	const char *path = text(run, op->path), *inside = text(run, op->inside);
+	int base = run->slots[op->base];
+	int error = base < 0 ? 0 : mask(run, base, inside, path);
+
+	if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path)))
+		error = mask(run, run->rootfs_fd, path, path);
+	return error;
 }

@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0xdb26e3b636fe3d)
+#define BUILD_ID UINT64_C(0xe55848e5ca869d)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -267,12 +267,16 @@ int op_hide_mount(struct run *run, const struct hide_mount *op);
 struct make_readonly {
 	struct text path;
 	int64_t bind;
+	int64_t base;
+	struct text inside;
 };
 int op_make_readonly(struct run *run, const struct make_readonly *op);
 
 #define OP_MASK_PATH 40
 struct mask_path {
 	struct text path;
+	int64_t base;
+	struct text inside;
 };
 int op_mask_path(struct run *run, const struct mask_path *op);
 
@@ -506,8 +510,8 @@ static const struct layout layouts[] = {
 	[36] = { "MoveRoot", "" },
 	[37] = { "ChangeRoot", "" },
 	[38] = { "HideMount", "t" },
-	[39] = { "MakeReadonly", "ti" },
-	[40] = { "MaskPath", "t" },
+	[39] = { "MakeReadonly", "tist" },
+	[40] = { "MaskPath", "tst" },
 	[41] = { "OpenConsole", "iiiii" },
 	[42] = { "ReopenNull", "" },
 	[43] = { "OpenTarget", "sti" },

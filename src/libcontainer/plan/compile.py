@@ -166,9 +166,13 @@ def _attributes(context: Context) -> Iterator[Op]:
         yield from sysctl.compile_sysctl(context)
     yield from payload.rare_attributes(context)
     for index, path in enumerate(context.linux.get("readonlyPaths") or ()):
-        yield do.MakeReadonly(pointer=f"/linux/readonlyPaths/{index}", path=path.encode(), bind=1)
+        base, inside = mounts.place(context, path)
+        pointer = f"/linux/readonlyPaths/{index}"
+        yield do.MakeReadonly(pointer=pointer, path=path.encode(), bind=1, base=base, inside=inside)
     for index, path in enumerate(context.linux.get("maskedPaths") or ()):
-        yield do.MaskPath(pointer=f"/linux/maskedPaths/{index}", path=path.encode())
+        base, inside = mounts.place(context, path)
+        pointer = f"/linux/maskedPaths/{index}"
+        yield do.MaskPath(pointer=pointer, path=path.encode(), base=base, inside=inside)
     # Masks and read-only paths are binds, which an unbindable mount cannot be the source of.
     yield from _late_propagation(context, "unbindable", "runbindable")
     yield from payload.no_new_privileges(context)

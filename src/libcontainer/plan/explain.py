@@ -117,6 +117,8 @@ def _value(op: Op, name: str, kind: str, value: object, descriptors: list[Descri
     if isinstance(value, (list, tuple)):
         return "[" + " ".join([_text(item) for item in value]) + "]"
     assert isinstance(value, int)
+    if kind == "Slot" and value == do.NO_SLOT:
+        return "none"
     return _integer(op, name, value)
 
 

@@ -33,6 +33,7 @@ else:
 
 
 NO_FD = -1
+NO_SLOT = 1023  # the last one, which is never filled
 
 OPERATIONS: dict[int, type[Op]] = {}
 
@@ -433,20 +434,25 @@ class HideMount(Op, code=38):
 class MakeReadonly(Op, code=39):
     """Make `path` read-only, as a mount of its own where `bind` is 1 (`readonlyPaths`).
 
-    A missing path is left alone then.
+    A missing path is left alone then. `base` and `inside` as for MaskPath.
     """
 
     path: Text
     bind: Int
+    base: Slot = NO_SLOT
+    inside: Text = b""
 
 
 class MaskPath(Op, code=40):
     """Hide `path`: a file behind /dev/null, a directory behind an empty read-only file system.
 
-    A missing path is left alone.
+    A missing path is left alone. Where the slot `base` holds the mount that the path is in, `inside` is looked up
+    there first: whoever renames entries of the image's root cannot make that miss.
     """
 
     path: Text
+    base: Slot = NO_SLOT
+    inside: Text = b""
 
 
 class OpenConsole(Op, code=41):
