@@ -12,6 +12,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 OCI_VERSION = "1.0.2"  # the newest that every release of crun and runc accepts
 
+LIMITS: dict[str, Any] = {  # none is in the way of /bin/true
+    "cpu": {"shares": 512, "quota": 200_000, "period": 100_000},
+    "memory": {"limit": 256 << 20, "swap": 256 << 20, "reservation": 128 << 20},
+    "pids": {"limit": 64},
+}
+
 
 class Bundle:
     """A bundle with the default configuration and the payload /bin/true, static, in `directory`."""
@@ -26,6 +32,16 @@ class Bundle:
         compile_static(HERE / "true.c", self.rootfs / "bin" / "true")
         compile_static(HERE / "floor.c", self.floor)
         self.write(None)
+        self.limited = directory / "limited"
+        self.limited.mkdir()
+        self._write_limited()
+
+    def _write_limited(self) -> None:
+        """Write the configuration of the same container with the usual limits, in a bundle beside this one."""
+        spec = configuration()
+        spec["root"]["path"] = str(self.rootfs)
+        spec["linux"]["resources"].update(LIMITS)
+        (self.limited / "config.json").write_text(json.dumps(spec))
 
     def write(self, memory_limit: int | None) -> None:
         """Write config.json, with a memory limit in bytes or without one."""

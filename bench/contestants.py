@@ -100,11 +100,15 @@ class Library:
         """Return the seconds that create, start, wait and delete take."""
         return timed(self.make)
 
-    def make(self) -> None:
+    def run_limited(self) -> float:
+        """Return the same for a container with limits."""
+        return timed(lambda: self.make(self.bundle.limited))
+
+    def make(self, bundle: Path | None = None) -> None:
         """Make a container, run it to its end and remove it. Raises ContainerError."""
         builder = ContainerBuilder(fresh_id()).with_root_path(self.root)
         builder.with_stdin(self.null).with_stdout(self.null).with_stderr(self.null)
-        with builder.as_init(self.bundle.path).build() as container:
+        with builder.as_init(bundle or self.bundle.path).build() as container:
             container.start()
             status = container.wait()
         if status.code != 0:
@@ -208,6 +212,7 @@ Measurement = tuple[str, Callable[[], float]]
 def measurements(library: Library, floor: Floor, runtimes: Sequence[Runtime]) -> list[Measurement]:
     """Return what is measured in turn, by the name of its row."""
     rows: list[Measurement] = [("floor", floor.run), ("libcontainer", library.run)]
+    rows.append(("libcontainer, limits", library.run_limited))
     rows += [(f"{runtime.name} run", runtime.run) for runtime in runtimes]
     rows += [(f"{runtime.name} lifecycle", runtime.lifecycle) for runtime in runtimes]
     return rows

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 ROWS = {
     "floor": "the kernel's own work (bench/floor.c)",
     "libcontainer": "create, start, wait, delete in a Python process",
+    "libcontainer, limits": "the same with limits of CPU, memory and tasks",
     "youki run": "youki run",
     "crun run": "crun run",
     "runc run": "runc run",
@@ -20,6 +21,7 @@ ROWS = {
 # (row, compared with, target or None)
 RATIOS: tuple[tuple[str, str, float | None], ...] = (
     ("libcontainer", "floor", 1.6),
+    ("libcontainer, limits", "libcontainer", None),
     ("libcontainer", "crun run", 0.5),
     ("libcontainer", "runc run", None),
     ("youki run", "crun run", None),

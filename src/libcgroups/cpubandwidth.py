@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from libcgroups import resources as fields_of
 
+CPU_FIELDS = (
+    *("burst", "cpus", "idle", "mems", "period", "quota", "realtimePeriod", "realtimeRuntime", "shares"),
+)
 PERIOD_MIN_US, PERIOD_MAX_US = 1000, 1_000_000
 QUOTA_MIN_US, QUOTA_MAX_US = 1000, (1 << 44) - 1
 

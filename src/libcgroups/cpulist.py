@@ -7,25 +7,13 @@ Pure.
 from __future__ import annotations
 
 from libcgroups import resources as fields_of
+from libcgroups.cpubandwidth import CPU_FIELDS
 from libcgroups.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
-
-POINTERS = {"cpuset.cpus": "/cpu/cpus", "cpuset.mems": "/cpu/mems"}
-CPU_FIELDS = (
-    "burst",
-    "cpus",
-    "idle",
-    "mems",
-    "period",
-    "quota",
-    "realtimePeriod",
-    "realtimeRuntime",
-    "shares",
-)
 
 
 def settings(resources: Resources) -> list[tuple[str, str]]:

@@ -56,6 +56,12 @@ def group(resources: Resources, key: str, fields: Sequence[str]) -> dict[str, An
     return {field: content for field, content in value.items() if content is not None}
 
 
+def any_of(resources: Resources, key: str, fields: Sequence[str]) -> bool:
+    """Tell whether one of `fields` of the object `key` is set, without judging any of it."""
+    value = resources.get(key)
+    return isinstance(value, dict) and any(value.get(field) not in (None, "") for field in fields)
+
+
 def entries(value: Any, pointer: str) -> list[dict[str, Any]]:
     """Return `value` as a list of objects (an empty one for None); raises InvalidArgument."""
     if value is None:

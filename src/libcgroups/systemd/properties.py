@@ -363,7 +363,7 @@ def _shares(resources: Resources) -> int:
 
 
 def _cpu_fields(resources: Resources) -> dict[str, Any]:
-    return fields_of.group(resources, "cpu", cpulist.CPU_FIELDS)
+    return fields_of.group(resources, "cpu", cpubandwidth.CPU_FIELDS)
 
 
 def _memory_fields(resources: Resources) -> dict[str, Any]:

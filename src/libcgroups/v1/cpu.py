@@ -11,7 +11,7 @@ from libcgroups import cpubandwidth
 from libcgroups import resources as fields_of
 from libcgroups.cgroup import Cgroup
 from libcgroups.controllers import write_all
-from libcgroups.cpulist import CPU_FIELDS
+from libcgroups.cpubandwidth import CPU_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

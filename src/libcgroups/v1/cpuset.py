@@ -24,7 +24,12 @@ _FLAGS = (
 
 def settings(resources: Resources) -> list[tuple[str, str]]:
     """Return what to write, [(file, value)]; empty when nothing was asked for. Raises InvalidArgument."""
-    from libcgroups import cpulist  # only here: every container's cpuset is filled, few are limited
+    # Only here: every container's cpuset is filled, few are limited.
+    from libcgroups import resources as fields_of
+
+    if not fields_of.any_of(resources, "cpu", ("cpus", "mems")):
+        return []
+    from libcgroups import cpulist
 
     return cpulist.settings(resources)
 

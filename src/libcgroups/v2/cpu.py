@@ -6,11 +6,9 @@ config-linux.md, `cpu`.
 
 from __future__ import annotations
 
-import math
-
 from libcgroups import cpubandwidth
 from libcgroups import resources as fields_of
-from libcgroups.cpulist import CPU_FIELDS
+from libcgroups.cpubandwidth import CPU_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +53,8 @@ def weight(shares: int) -> int:
         return 1
     if shares >= 1 << 18:
         return 10_000
+    import math  # only here: few containers have another weight than the usual one
+
     exponent = math.log2(shares)
     return math.ceil(10 ** ((exponent * exponent + 125 * exponent) / 612 - 7 / 34))
 

@@ -5,20 +5,30 @@ Files: cpuset.cpus, cpuset.mems (cgroup-v2.rst, "Cpuset"). Spec: config-linux.md
 
 from __future__ import annotations
 
-from libcgroups import cpulist
+from libcgroups import resources as fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.cgroup import Cgroup
+    from libcgroups.resources import Resources
     from libcgroups.stats import Stats
 
 NAME = "cpuset"
-POINTERS = cpulist.POINTERS
-settings = cpulist.settings
+POINTERS = {"cpuset.cpus": "/cpu/cpus", "cpuset.mems": "/cpu/mems"}
+
+
+def settings(resources: Resources) -> list[tuple[str, str]]:
+    """Return what to write, [(file, value)]; empty when nothing was asked for. Raises InvalidArgument."""
+    if not fields_of.any_of(resources, "cpu", ("cpus", "mems")):
+        return []
+    from libcgroups import cpulist
+
+    return cpulist.settings(resources)
 
 
 def stats(cgroup: Cgroup) -> Stats:
     """Return where tasks may run. Raises CgroupError."""
+    from libcgroups import cpulist
     from libcgroups.stats import CpusetStats, Stats
 
     return Stats(
