@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,132 @@ def test_a_busy_loop_gets_the_share_of_time_that_its_quota_says(manager: Manager
 
     # 0.05 s of work need four refills after the first 10 ms.
     assert float(done.stdout) > 0.3
+
+
+@needs("cpu")
+def test_a_busy_loop_at_a_fifth_of_a_processor_gets_no_more(manager: Manager) -> None:
+    """The cgroup's own account over ten periods: the kernel refills once in each, and no part of it is lost."""
+    quota_us, period_us = 20_000, 100_000
+    manager.apply({"cpu": {"quota": quota_us, "period": period_us}})
+
+    done = run_inside(
+        manager,
+        "import time\n"
+        "begin = time.monotonic()\n"
+        "while time.monotonic() < begin + 1: pass\n"
+        "print(time.monotonic() - begin)",
+    )
+
+    cpu = manager.stats().cpu
+    assert cpu.usage_ns is not None
+    assert cpu.throttled_periods is not None
+    assert cpu.usage_ns / 1000 < quota_us * (float(done.stdout) * 1e6 / period_us + 2)
+    assert cpu.throttled_periods > 2
+
+
+@needs("cpu")
+@needs("cpuset")
+def test_the_larger_share_gets_more_of_a_processor() -> None:
+    """Two loops on one processor: the shares decide, on v2 as weights."""
+    used = []
+    with made("few") as few, made("many") as many:
+        loops = []
+        for manager, shares in ((few, 64), (many, 2048)):
+            manager.apply({"cpu": {"shares": shares, "cpus": "0", "mems": "0"}})
+            loop = subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"])
+            manager.add_process(loop.pid)
+            loops.append(loop)
+        wait_until(lambda: (many.stats().cpu.usage_ns or 0) > 500_000_000)
+        used = [manager.stats().cpu.usage_ns or 0 for manager in (few, many)]
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+    assert used[1] > 3 * used[0]
+
+
+@needs_v1("cpu")
+def test_a_real_time_process_needs_a_budget(manager: Manager) -> None:
+    """Without one the kernel refuses the scheduler itself; with one it is used."""
+    if not Path(manager.paths["cpu"], "cpu.rt_runtime_us").exists():
+        pytest.skip("this kernel has no CONFIG_RT_GROUP_SCHED")
+    program = (
+        "import os\n"
+        "try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); print('real-time')\n"
+        "except PermissionError: print('refused')"
+    )
+
+    assert run_inside(manager, program).stdout == "refused\n"
+    manager.apply({"cpu": {"realtimePeriod": 1_000_000, "realtimeRuntime": 10_000}})
+    assert run_inside(manager, program).stdout == "real-time\n"
+
+
+@needs_v1("memory")
+def test_without_the_oom_killer_a_process_over_its_limit_waits(manager: Manager) -> None:
+    """It is not killed, somebody is told, and it can be ended."""
+    manager.apply({"memory": {"limit": 32 * MIB, "swap": 32 * MIB, "disableOOMKiller": True}})
+    with (
+        manager.oom_events() as events,
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", HOARDER], stdin=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None
+        manager.add_process(process.pid)
+        process.stdin.write(b"x")
+        process.stdin.flush()
+
+        event = next(events)
+
+        assert event.oom_kills == 0
+        assert "under_oom 1" in value(manager, "memory", "memory.oom_control")
+        assert process.poll() is None
+        manager.kill_all()
+        assert process.wait() == -signal.SIGKILL
+
+
+WRITE_THROUGH = """
+import mmap, os, sys, time
+page = mmap.mmap(-1, 1 << 16)  # aligned, as O_DIRECT wants it
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o600)
+begin = time.monotonic()
+for _ in range(24): os.write(fd, page)
+print(time.monotonic() - begin)
+"""
+
+
+def test_a_throttled_device_is_slow(manager: Manager, tmp_path: Path) -> None:
+    """One and a half MiB at one MiB a second; whoever is not throttled writes them at once."""
+    if not {"blkio", "io"} & {*manager.paths, *offered(detect().unified_hierarchy)}:
+        pytest.skip("this host has no controller of block devices")
+    disk = disk_of(tmp_path)
+    rate = {"major": os.major(disk), "minor": os.minor(disk), "rate": MIB}
+    manager.apply({"blockIO": {"throttleWriteBpsDevice": [rate]}})
+    program = WRITE_THROUGH.replace("sys.argv[1]", repr(str(tmp_path / "file")))
+
+    done = run_inside(manager, program)
+
+    assert float(done.stdout) > 0.4
+    written = manager.stats().io.written_bytes
+    assert written is None or written >= 1.5 * MIB
+
+
+def disk_of(path: Path) -> int:
+    """The number of the whole disk that `path` lies on."""
+    number = os.stat(path).st_dev
+    place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    if not place.exists():
+        pytest.skip(f"{path} is on no block device")
+    if (place / "partition").exists():
+        place = place.parent
+    major, minor = (place / "dev").read_text().split(":")
+    return os.makedev(int(major), int(minor))
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Look again and again; a minute is for ever."""
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @needs("cpuset")
