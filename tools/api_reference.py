@@ -38,6 +38,7 @@ PUBLIC = {
         "ProtocolError",
         "Timeout",
     ],
+    "libcontainer.events": ["Event", "Events"],
     "libcontainer.aio": ["ContainerBuilder", "InitContainerBuilder", "Container", "build"],
     "libcontainer.spec.load": ["load", "load_process"],
     "libcontainer.spec.check": ["check", "check_process", "warnings"],

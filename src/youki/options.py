@@ -49,10 +49,11 @@ class Option:
 class Argument:
     """One positional argument. `kind` says what completes it: container, signal, directory, choice or text.
 
-    `rest` takes every word that is left; options end at its first word.
+    `rest` takes every word that is left; options end at its first word. `many` takes any number of words,
+    with options between them.
     """
 
-    __slots__ = ("about", "choices", "key", "kind", "metavar", "required", "rest")
+    __slots__ = ("about", "choices", "key", "kind", "many", "metavar", "required", "rest")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Argument:
         choices: str = "",
         required: bool = True,
         rest: bool = False,
+        many: bool = False,
     ) -> None:
         self.key = key
         self.metavar = metavar
@@ -71,6 +73,7 @@ class Argument:
         self.choices = tuple(choices.split())
         self.required = required
         self.rest = rest
+        self.many = many
 
 
 class Command:
@@ -276,6 +279,17 @@ COMMANDS = (
             (CONTAINER,),
             (INTERVAL,
              Option("--stats", "flag", "", False, "print what it uses now, once, and exit"))),
+    Command("stats", "show what containers use",
+            "Show CPU time (100 % is one CPU), memory with its limit and peak, processes, block I/O, pressure "
+            "(in how much of the last ten seconds something waited for CPU/memory/I/O) and throttling (in how "
+            "many periods of the CPU quota it was stopped), of the containers named or of all. On a terminal the "
+            "table is refreshed in place until you interrupt it or all have ended.",
+            (Argument("ids", "CONTAINER", "container", "the ids of the containers (default: all that run)",
+                      required=False, many=True),),
+            (Option("--interval", "duration", "DURATION", None,
+                    "how often, such as 500ms or 1m30s (default: 1s)"),
+             Option("--no-stream", "flag", "", False, "print the table once, after one interval"),
+             Option("--json", "flag", "", False, "print JSON, one container on a line"))),
     Command("update", "change the limits of a container",
             "Change limits of a container while it runs. What is not named keeps its value. SIZE is a number "
             "of bytes, with a unit of base 1024 if you like: 512k, 64m, 2g; -1 is no limit. Either all changes "
@@ -347,5 +361,5 @@ def usage(command: Command | None) -> str:
         words.append("[OPTION]...")
     for argument in command.arguments:
         name = f"{argument.metavar} [ARGUMENT]..." if argument.rest else argument.metavar
-        words.append(name if argument.required else f"[{name}]")
+        words.append((name if argument.required else f"[{name}]") + ("..." if argument.many else ""))
     return " ".join(words)

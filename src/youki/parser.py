@@ -157,7 +157,7 @@ def assign(command: Command, positional: list[str], args: Arguments) -> None:
     """Give the positional words to the command's arguments, in order."""
     left = list(positional)
     for argument in command.arguments:
-        if argument.rest:
+        if argument.rest or argument.many:
             args.__dict__[argument.key], left = left, []
         elif left:
             args.__dict__[argument.key] = checked(command, argument, left.pop(0))

@@ -146,7 +146,7 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
         ("youki create --pid-file ", ["inner", "youki"]),
         ("youki create --bundle=in", ["inner"]),
         ("youki bundle ", ["inner"]),
-        ("youki help st", ["start", "state"]),
+        ("youki help st", ["start", "state", "stats"]),
         ("youki completion ", ["bash", "fish", "zsh"]),
         ("youki kill job-7 K", ["KILL"]),
         ("youki kill --all job-7 K", ["KILL"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from libcontainer.container import Container
 from libcontainer.events import INTERVAL_S, current
 from youki import log
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, settings: Arguments) -> None:
+    gc.enable()  # this command may run for days
     container = Container.load(state_root(settings), args.id)
     with container.events(args.interval or INTERVAL_S) as events:
         if args.stats:

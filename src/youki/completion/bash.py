@@ -119,7 +119,8 @@ def _value(command: str, option: options.Option) -> Iterator[str]:
 def _arguments() -> Iterator[str]:
     for command in options.COMMANDS:
         for number, argument in enumerate(command.arguments):
-            yield f'        "{command.name} {number}") echo "{completes(argument)}" ;;'
+            place = f'"{command.name} "*' if argument.many else f'"{command.name} {number}"'
+            yield f'        {place}) echo "{completes(argument)}" ;;'
 
 
 def _options() -> Iterator[str]:

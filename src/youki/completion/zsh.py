@@ -99,7 +99,7 @@ def _option(option: Option) -> str:
 
 
 def _argument(number: int, argument: Argument) -> str:
-    position = "*" if argument.rest else f"{number}{'' if argument.required else ':'}"
+    position = "*" if argument.rest or argument.many else f"{number}{'' if argument.required else ':'}"
     return quote(f"{position}:{escape(argument.metavar)}:{_action(argument)}")
 
 
