@@ -64,6 +64,10 @@ class Channel:
             os.close(self.last_words)
             self.last_words = -1
 
+    def stop_sending(self) -> None:
+        """Let init meet the end where it waits for a reply; what it reports can still be received."""
+        self.socket.shutdown(_socket.SHUT_WR)
+
     def send_plan(self, plan: int, descriptors: list[int]) -> None:
         """Send the descriptor of the encoded plan with those that it names."""
         rights = pack(f"{1 + len(descriptors)}i", plan, *descriptors)

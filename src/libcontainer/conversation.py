@@ -30,6 +30,7 @@ else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
 CHILD_TIMEOUT_S = 10.0
+LAST_REPORTS_S = 1.0
 PIDFD_SOCKET = "the pidfd socket"
 
 
@@ -241,13 +242,28 @@ class Conversation:
 
     def abort(self, error: BaseException) -> None:
         """Remove everything that was made. Errors on the way are added to `error` as notes, never raised over it."""
-        if self.channel is not None:
-            self.channel.close()
-        for cleanup in self._cleanups():
+        for cleanup in (self._hear_of_child, self._hang_up, *self._cleanups()):
             try:
                 cleanup()
             except Exception as another:
                 error.add_note(f"cleaning up after it also failed: {another}")
+
+    def _hear_of_child(self) -> None:
+        """Learn of a stage two that has been born meanwhile: it is ours to reap."""
+        if self.channel is None or not self.stage_one:
+            return
+        self.channel.stop_sending()  # init ends when it asks for more
+        self.channel.limit(LAST_REPORTS_S)
+        while (report := self.channel.receive()) is not None:
+            if report.kind == CHILD:
+                self.pid = report.value
+                self.pidfd = os.pidfd_open(self.pid)
+            elif report.fd >= 0:
+                os.close(report.fd)
+
+    def _hang_up(self) -> None:
+        if self.channel is not None:
+            self.channel.close()
 
     def _end_processes(self) -> None:
         if self.stage_one:

@@ -2,7 +2,7 @@
 
 While it runs, the signals that this process gets are its (what is forwarded follows `runc run`), and its
 terminal is connected to this process's own, which is raw meanwhile and restored on every way out: the end, an
-error, an exception. The work on terminals and signals is terminal.py's.
+error, an exception. The work on terminals is terminal.py's, that on signals forwarding.py's.
 
 Python handles signals in the main thread only: in another one the process is served without forwarding.
 Imported only for a process in the foreground.
@@ -10,7 +10,7 @@ Imported only for a process in the foreground.
 
 from __future__ import annotations
 
-from libcontainer.terminal import ForwardedSignals, proxy
+from libcontainer.forwarding import ForwardedSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def serve(pidfd: int, master: int, start: Callable[[], None], *, keep_size: bool
     readable, the terminal is let go and the process goes on unserved.
     """
     if master >= 0:
+        from libcontainer.terminal import proxy
+
         proxy(master, pidfd, start=start, keep_size=keep_size, stop=stop)
         return
     with ForwardedSignals(pidfd, required=False) as caught:

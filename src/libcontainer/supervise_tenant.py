@@ -156,6 +156,10 @@ class TenantCreation(Conversation):
             self.has_pid_file = True
         self._send_pidfd()
 
+    def close(self) -> None:
+        """Close the descriptors of the tenant, where no handle holds them."""
+        self._close_descriptors()
+
     # Failure
 
     def _cleanups(self) -> Sequence[Callable[[], None]]:

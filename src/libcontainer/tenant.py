@@ -168,6 +168,7 @@ class TenantContainerBuilder:
         Signals that this process gets are forwarded; a terminal of the tenant is connected to this process's
         own. Only in the main thread: signal handlers are a matter of the process.
         """
+        from libcontainer.exit_status import await_exit, exit_status
         from libcontainer.foreground import serve
 
         with _naming(self._source):
@@ -176,12 +177,13 @@ class TenantContainerBuilder:
                 creation.prepare()
             try:
                 serve(creation.pidfd, creation.master, creation.release, keep_size=creation.has_console_size)
+                await_exit(creation.pidfd, None, "the tenant")
+                return exit_status(creation.pidfd)
             except BaseException as error:
                 creation.abort(error)
                 raise
-            process = start.process()
-        with process:
-            return process.wait()
+            finally:
+                creation.close()
 
     @property
     def _source(self) -> str:

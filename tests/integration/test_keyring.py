@@ -27,12 +27,17 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 def keys_seen(bundle: Bundle, *flags: str) -> str:
     """Return the keys that a payload possesses or sees, its caller having a keyring `callers-keys`."""
+    bundle.process["args"] = ["cat", "/proc/keys"]
+    bundle.save()
+    return said_after_login(bundle, "run", *flags, bundle.id)
+
+
+def said_after_login(bundle: Bundle, *words: str) -> str:
+    """Return what a command of youki prints whose caller has a session keyring `callers-keys`."""
     number = KEYCTL.get(os.uname().machine)
     if number is None or not os.path.exists("/proc/keys"):
         pytest.skip("no /proc/keys, or the number of keyctl(2) is not known")
-    bundle.process["args"] = ["cat", "/proc/keys"]
-    bundle.save()
-    youki = [str(YOUKI), "--root", str(bundle.root), "run", *flags, bundle.id]
+    youki = [str(YOUKI), "--root", str(bundle.root), *words]
     done = subprocess.run(
         [sys.executable, "-c", LOGIN, str(number), *youki],
         cwd=bundle.path,
@@ -58,3 +63,15 @@ def test_the_callers_keyring_is_kept_on_request(bundle: Bundle) -> None:
 
     assert "callers-keys" in keys
     assert f"_ses.{bundle.id}" not in keys
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-new-keyring",)])
+def test_a_tenant_has_the_keyring_that_its_container_has(bundle: Bundle, flags: tuple[str, ...]) -> None:
+    """Its own caller's keys are out of reach, unless the container was made to keep its caller's."""
+    bundle.process["args"] = ["sleep", "1000"]
+    bundle.youki("create", *flags, bundle.id)
+    bundle.youki("start", bundle.id)
+    keys = said_after_login(bundle, "exec", bundle.id, "cat", "/proc/keys")
+
+    assert (f"_ses.{bundle.id}" in keys) == (not flags)
+    assert ("callers-keys" in keys) == bool(flags)

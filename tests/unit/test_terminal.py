@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer import terminal
+from libcontainer import forwarding, terminal
 from libcontainer.errors import InvalidArgument
 
 DEADLINE_S = 20
@@ -333,7 +333,7 @@ def test_forwarded_signals_reach_the_process_while_waiting() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         pidfd = os.pidfd_open(process.pid)
-        with terminal.forward_signals(pidfd) as forwarded:
+        with forwarding.forward_signals(pidfd) as forwarded:
             os.kill(os.getpid(), signal.SIGTERM)
             forwarded.wait()
             os.kill(os.getpid(), signal.SIGTERM)  # it has ended: nothing to forward to, and nothing happens
@@ -349,7 +349,7 @@ def test_signals_ignored_on_entry_stay_ignored_and_dispositions_come_back() -> N
     try:
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
             pidfd = os.pidfd_open(process.pid)
-            with terminal.forward_signals(pidfd) as forwarded:
+            with forwarding.forward_signals(pidfd) as forwarded:
                 os.kill(os.getpid(), signal.SIGHUP)
                 assert forwarded.dispatch() == []
                 assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -366,7 +366,7 @@ def test_the_wakeup_descriptor_of_an_event_loop_comes_back() -> None:
     former = signal.set_wakeup_fd(writer)
     pidfd = os.pidfd_open(os.getpid())
     try:
-        with terminal.forward_signals(pidfd):
+        with forwarding.forward_signals(pidfd):
             pass
         assert signal.set_wakeup_fd(former) == writer
     finally:
@@ -376,7 +376,7 @@ def test_the_wakeup_descriptor_of_an_event_loop_comes_back() -> None:
 
 def test_what_concerns_the_runtime_alone_is_not_forwarded() -> None:
     """Its children, pipes, job control and faults are the runtime's own; all else is for the container."""
-    numbers = set(terminal.forwardable())
+    numbers = set(forwarding.forwardable())
     own = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGSEGV}
     own |= {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGWINCH}
     theirs = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
@@ -393,7 +393,7 @@ def test_signals_cannot_be_forwarded_from_another_thread() -> None:
 
     def work() -> None:
         try:
-            with terminal.forward_signals(pidfd):
+            with forwarding.forward_signals(pidfd):
                 pass
         except InvalidArgument as error:
             caught.append(error)
@@ -411,7 +411,7 @@ def test_a_proxy_inside_forwarded_signals_leaves_them_in_place(payload: Start, c
     inner = payload("trap 'echo caught; exit' TERM; echo ready; while :; do read line; done")
 
     def work() -> None:
-        with terminal.forward_signals(inner.pidfd) as forwarded:
+        with forwarding.forward_signals(inner.pidfd) as forwarded:
             terminal.proxy(inner.master, inner.pidfd)
             os.kill(os.getpid(), signal.SIGTERM)
             if forwarded.dispatch() != [signal.SIGTERM]:

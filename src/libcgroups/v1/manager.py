@@ -11,7 +11,7 @@ import errno
 from libcgroups.cgroup import Cgroup
 from libcgroups.errors import CgroupError, Unsupported
 from libcgroups.manager import Manager
-from libcgroups.v1 import cpuset, freezer
+from libcgroups.v1 import freezer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class V1Manager(Manager):
     def _create(self, cgroup: Cgroup) -> None:
         cgroup.create()
         if "cpuset" in cgroup.controllers:
+            from libcgroups.v1 import cpuset
+
             cpuset.fill(cgroup)
 
     def check(self, resources: Resources | None) -> None:
