@@ -113,6 +113,23 @@ class TenantContainerBuilder(_tenant.TenantContainerBuilder):
         """Start the process; see the function `start` of this module."""
         return await start(self)
 
+    async def run(self) -> ExitStatus:  # type: ignore[override]
+        """Start the process, serve its terminal if it has one in the foreground, and wait for its end.
+
+        Signals are the loop's: nothing is forwarded here. Cancelled, it gives the terminal back and kills the
+        process.
+        """
+        async with await self.build() as process:
+            blocking = process.blocking
+            if blocking.terminal is not None:
+                master, pidfd = blocking.terminal.fileno(), blocking._dup_pidfd()
+                if pidfd >= 0:
+                    try:
+                        await _serve(pidfd, master, _nothing, keep_size=blocking.has_console_size)
+                    finally:
+                        os.close(pidfd)
+            return await process.wait()
+
 
 class Container:
     """One container, as libcontainer.Container; `blocking` is that one, for use in other threads.
@@ -295,7 +312,9 @@ class Container:
         Cancelled, it gives the terminal back and leaves the container running.
         """
         if self.blocking._master >= 0:
-            await self._serve_terminal()
+            container = self.blocking
+            size = container._has_console_size()
+            await _serve(container._open_pidfd(), container._master, container.start, keep_size=size)
         else:
             await self.start()
         return await self.wait()
@@ -315,25 +334,6 @@ class Container:
     def close(self) -> None:
         """Close the descriptors that this handle holds. The container goes on. Does not block."""
         self.blocking.close()
-
-    async def _serve_terminal(self) -> None:
-        from libcontainer.foreground import serve
-
-        container, stop = self.blocking, os.eventfd(0, os.EFD_CLOEXEC)
-        work = _start_thread(
-            serve,
-            container._open_pidfd(),
-            container._master,
-            container.start,
-            keep_size=container._has_console_size(),
-            stop=stop,
-        )
-        try:
-            await asyncio.shield(work)
-        finally:
-            os.eventfd_write(stop, 1)
-            await _settle(work)
-            os.close(stop)
 
 
 class Process:
@@ -441,6 +441,24 @@ class Process:
     def close(self) -> None:
         """Close the files of this handle. The process goes on, and is reaped when it has ended."""
         self.blocking.close()
+
+
+async def _serve(pidfd: int, master: int, begin: Callable[[], None], *, keep_size: bool) -> None:
+    """Serve a terminal in a thread of its own, until the process has ended or this is cancelled."""
+    from libcontainer.foreground import serve
+
+    stop = os.eventfd(0, os.EFD_CLOEXEC)
+    work = _start_thread(serve, pidfd, master, begin, keep_size=keep_size, stop=stop)
+    try:
+        await asyncio.shield(work)
+    finally:
+        os.eventfd_write(stop, 1)
+        await _settle(work)
+        os.close(stop)
+
+
+def _nothing() -> None:
+    """What is left to do to start a process that runs already."""
 
 
 async def _carry_on(talk: _process.Talk) -> None:

@@ -30,7 +30,8 @@ class Process:
 
     `pid` is its number on the host. `stdin`, `stdout` and `stderr` are our ends of the pipes that were asked
     for, `terminal` is the master of its terminal, each None where there is none; all are unbuffered binary
-    files. `warnings` tells in sentences what could not be granted. As a context manager the process is killed,
+    files. `warnings` tells in sentences what could not be granted, `has_console_size` whether the process object set
+    the size of the terminal. As a context manager the process is killed,
     if it still runs, and its files are closed, when the block is left. Methods may be called from any thread.
 
     Its descendants are not its own matter: they end with the container, or by the sub-cgroup that was chosen
@@ -46,6 +47,7 @@ class Process:
         streams: list[IO[bytes] | None],
         terminal: IO[bytes] | None = None,
         is_child: bool = True,
+        has_console_size: bool = False,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.container_id = container_id
@@ -53,6 +55,7 @@ class Process:
         self.stdin, self.stdout, self.stderr = streams
         self.terminal = terminal
         self.warnings = warnings
+        self.has_console_size = has_console_size
         self._pidfd = pidfd
         self._exit: ExitStatus | None = None
         self._lock = _thread.allocate_lock()

@@ -324,6 +324,7 @@ class _Start:
             streams=self.streams.files(),
             terminal=None if creation.master < 0 else os.fdopen(creation.master, "r+b", 0),
             is_child=not creation.options.as_sibling,
+            has_console_size=creation.has_console_size,
             warnings=self.warnings,
         )
 

@@ -14,6 +14,8 @@ import pytest
 
 import libcontainer
 from libcontainer import (
+    DEVNULL,
+    PIPE,
     AlreadyExists,
     ExecError,
     ExitStatus,
@@ -22,6 +24,7 @@ from libcontainer import (
     StateError,
     Timeout,
     aio,
+    reaping,
     sealed,
 )
 from libcontainer.strictjson import dumps
@@ -38,7 +41,8 @@ PLAIN = {"close", "events"}
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run in a loop of its own, and hold that it leaves no thread and no descriptor behind."""
-    sealed.program([])  # opened once for the life of the process
+    sealed.program([])  # opened once for the life of the process,
+    reaping.watch()  # as this
     threads, fds = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
     asyncio.run(work)
     for thread in set(threading.enumerate()) - threads:
@@ -278,5 +282,114 @@ def test_thirty_containers_at_once_from_one_loop(bundle: Bundle) -> None:
 
     async def work() -> None:
         assert await asyncio.gather(*[one(number) for number in range(30)]) == list(range(30))
+
+    run(work())
+
+
+# Tenants
+
+
+def test_tenant_has_its_awaitable_twins() -> None:
+    """The handle and the builder differ from the blocking ones in what waits, and in nothing else."""
+    blocking, awaitable = public_methods(libcontainer.Process), public_methods(aio.Process)
+    known = {"pid", "stdin", "stdout", "stderr", "terminal", "warnings", "returncode"}
+
+    assert set(blocking) == set(awaitable)
+    assert {name for name in awaitable if inspect.iscoroutinefunction(awaitable[name])} == {
+        "wait",
+        "communicate",
+    }
+    assert {name for name, value in vars(aio.Process).items() if isinstance(value, property)} == known
+    assert (
+        public_methods(libcontainer.TenantContainerBuilder).keys()
+        == public_methods(aio.TenantContainerBuilder).keys()
+    )
+
+
+def test_a_tenant_lives_its_life_from_a_loop(bundle: Bundle) -> None:
+    """exec, communicate, poll, wait, send_signal; the short form and the builder."""
+
+    async def work() -> None:
+        async with await builder(bundle, "sleep", "1000").build() as container:
+            await container.start()
+            async with await container.exec(["cat"], stdin=PIPE, stdout=PIPE) as process:
+                assert process.poll() is None
+                data = os.urandom(1 << 20)
+                assert await process.communicate(data, timeout=60) == (data, None)
+                assert await process.wait() == ExitStatus(0, None)
+                assert process.returncode == 0
+            common = aio.ContainerBuilder(bundle.id).with_root_path(bundle.root)
+            async with await common.as_tenant().with_container_args(["sleep", "1000"]).build() as process:
+                with pytest.raises(Timeout):
+                    await process.wait(0.05)
+                process.send_signal("TERM")
+                assert await process.wait(30) == ExitStatus(None, signal.SIGTERM)
+            with pytest.raises(ExecError):
+                await container.exec(["no-such-program"])
+
+    run(work())
+
+
+def test_a_hundred_tenants_at_once_from_a_loop(bundle: Bundle) -> None:
+    """Each gets its own output and status, and several may wait for one."""
+
+    async def one(container: aio.Container, number: int) -> None:
+        script = f"echo {number}; exit {number}"
+        async with await container.exec(["sh", "-c", script], stdin=DEVNULL, stdout=PIPE) as process:
+            assert await process.communicate(timeout=120) == (f"{number}\n".encode(), None)
+            assert await asyncio.gather(process.wait(), process.wait()) == [ExitStatus(number, None)] * 2
+
+    async def work() -> None:
+        async with await builder(bundle, "sleep", "1000").build() as container:
+            await container.start()
+            await asyncio.gather(*(one(container, number) for number in range(100)))
+
+    run(work())
+
+
+def test_communicate_may_be_tried_again_after_its_timeout(bundle: Bundle) -> None:
+    """What was read is not lost."""
+
+    async def work() -> None:
+        async with await builder(bundle, "sleep", "1000").build() as container:
+            await container.start()
+            script = "echo early; sleep 0.5; echo late"
+            async with await container.exec(["sh", "-c", script], stdin=DEVNULL, stdout=PIPE) as process:
+                with pytest.raises(Timeout):
+                    await process.communicate(timeout=0.1)
+                assert await process.communicate(timeout=30) == (b"early\nlate\n", None)
+
+    run(work())
+
+
+def test_a_cancelled_start_of_a_tenant_leaves_nothing(bundle: Bundle) -> None:
+    """The step in progress ends, the process is killed and reaped, and then the cancellation goes on."""
+
+    async def work() -> None:
+        async with await builder(bundle, "sleep", "1000").build() as container:
+            await container.start()
+            for delay in (0, 0.0005, 0.001, 0.002, 0.004):
+                starting = asyncio.create_task(container.exec(["sleep", "1000"]))
+                await asyncio.sleep(delay)
+                if not starting.cancel():
+                    await (await starting).__aexit__()  # it was faster
+                else:
+                    with pytest.raises(asyncio.CancelledError):
+                        await starting
+            assert container.blocking._manager().processes() == [container.pid]
+
+    run(work())
+
+
+def test_waiting_for_a_container_reaps_the_tenants_that_nobody_waits_for(bundle: Bundle) -> None:
+    """Its pid namespace would never end otherwise: a wait would hang for ever."""
+
+    async def work() -> None:
+        async with await builder(bundle, "sleep", "1000").build() as container:
+            await container.start()
+            process = await container.exec(["sleep", "1000"])
+            await container.kill("KILL")
+            assert await container.wait(30) == ExitStatus(None, signal.SIGKILL)
+            assert process.poll() == ExitStatus(None, signal.SIGKILL)
 
     run(work())
