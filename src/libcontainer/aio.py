@@ -32,7 +32,7 @@ from libcontainer.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from libcgroups.stats import Stats
     from libcontainer.builder import Path
