@@ -43,6 +43,28 @@ def test_joining_init_is_closed_to_the_containers_root(attacker: Bundle, host_id
     assert {name for name, count in found.items() if count} == set()
 
 
+@pytest.mark.parametrize("host_id", [100000, 0])
+def test_tenant_is_closed_to_the_containers_root_until_it_is_executed(attacker: Bundle, host_id: int) -> None:
+    """The case that the number was given for: processes enter by `exec` where the spy waits already."""
+    attacker.add_userns(host_id)
+    grant_all(attacker)
+    out, stop = attacker.path / "attack", attacker.rootfs / "tmp/stop"
+    with (
+        open(out, "wb") as stdout,
+        attacker.build("/attacker", "spy", "/tmp/stop", "sleep", stdout=stdout.fileno()) as first,
+    ):
+        first.start()
+        await_file(out, "spy 0")
+        for _ in range(ROUNDS):
+            with first.exec(["sleep", "1000"]):
+                pass
+        stop.touch()
+        assert first.wait(20).code == 0
+    found = errnos(out.read_text())
+    assert found.pop("seen") > ROUNDS, "the attack did not take place"
+    assert {name for name, count in found.items() if count} == set()
+
+
 def test_init_is_closed_before_it_joins_the_user_namespace_of_others() -> None:
     """Between the join and the change of identity its capabilities are the neighbours' own: the window is too
     short to be hit reliably, so the order is held as such.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from libcontainer import PIPE
 from libcontainer.sealed import PROGRAM
 
 from ..integration.conftest import Bundle
@@ -72,3 +73,19 @@ def test_init_named_as_payload_is_refused(attacker: Bundle, args: list[str]) -> 
     grant_all(attacker)
     result = attacker.run(*args)
     assert (result.status.code, result.stderr) == (1, REFUSAL)
+
+
+@pytest.mark.parametrize("args", [["/evil"], ["/proc/self/exe"], ["/proc/self/exe", "3"]])
+def test_tenant_that_would_be_init_itself_is_refused(attacker: Bundle, args: list[str]) -> None:
+    """The way in which the number was first used: the image's shell, which `exec` starts, is `#!/proc/self/exe`."""
+    before = digests()
+    grant_all(attacker)
+    script = attacker.rootfs / "evil"
+    script.write_text("#!/proc/self/exe\n")
+    script.chmod(0o755)
+    with attacker.build("sleep", "1000") as container:
+        container.start()
+        with container.exec(args, stderr=PIPE) as process:
+            assert process.communicate(timeout=20) == (None, REFUSAL.encode())
+            assert process.returncode == 1
+    assert digests() == before

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from libcontainer import PIPE
 from libcontainer.strictjson import loads
 
 from ..integration.conftest import Bundle
@@ -67,3 +68,18 @@ def test_generated_configuration_asks_for_none(tmp_path: Path) -> None:
     capabilities = spec["process"]["capabilities"]
     assert not capabilities.get("inheritable")
     assert not capabilities.get("ambient")
+
+
+def test_capabilities_added_for_a_tenant_are_not_inheritable(bundle: Bundle, bearer: str) -> None:
+    """The fault as it was found in runc, crun and youki: `exec --cap` filled the inheritable set, too."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        words = [bearer, "cat", "/proc/self/status"]
+        with container.exec(
+            words, user=1000, group=1000, capabilities=["CAP_NET_RAW"], stdout=PIPE
+        ) as process:
+            output, _ = process.communicate(timeout=20)
+    assert output is not None
+    found = status_of(output.decode())
+    assert {found[name] for name in SETS if name != "CapBnd"} == {0}
+    assert found["CapBnd"] >> CAP_NET_RAW & 1

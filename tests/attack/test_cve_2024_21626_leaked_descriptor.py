@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer import Error
+from libcontainer import PIPE, Container, Error
 
 from ..integration.conftest import Bundle
 from .hostile import errnos
@@ -41,6 +41,33 @@ def test_working_directory_is_never_a_descriptor_of_the_host(attacker: Bundle, f
             assert "cwd /" in output
         else:
             assert "/process/cwd" in str(error)
+
+
+def enter(container: Container, cwd: str) -> tuple[str, Error | None]:
+    """Run a tenant in a directory; return its output, or the error."""
+    try:
+        with container.exec(["/attacker", "cwd"], cwd=cwd, stdout=PIPE) as process:
+            return (process.communicate(timeout=20)[0] or b"").decode(), None
+    except Error as error:
+        return "", error
+
+
+@pytest.mark.parametrize("form", ["/proc/self/fd/{}", "/proc/self/fd/{}/..", "/link"])
+def test_working_directory_of_a_tenant_is_never_a_descriptor_of_the_host(attacker: Bundle, form: str) -> None:
+    """The second form as it was found: a link in the image, and `exec --cwd`; also a program's path."""
+    with attacker.build("sleep", "1000") as container:
+        container.start()
+        for number in NUMBERS:
+            (attacker.rootfs / "link").unlink(missing_ok=True)
+            (attacker.rootfs / "link").symlink_to(f"/proc/self/fd/{number}")
+            output, error = enter(container, form.format(number))
+            if error is None:
+                assert errnos(output)["escaped"] == 0
+                assert "cwd /" in output
+            else:
+                assert "/cwd" in str(error)
+            with pytest.raises(Error):
+                container.exec([f"/proc/self/fd/{number}{UP}/bin/sh", "-c", "true"])
 
 
 @pytest.mark.parametrize("middle", ["", UP])
