@@ -1,7 +1,6 @@
 """Lists of CPUs and memory nodes, the same in v1 and v2: "0-3,5".
 
 Spec: config-linux.md, `cpu.cpus`, `cpu.mems`. Format: bitmap list of the kernel (cpuset(7), "List format").
-Pure.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.cgroup import Cgroup
     from libcgroups.resources import Resources
+
+HIGHEST = 8191  # CONFIG_NR_CPUS of the largest kernels
 
 
 def settings(resources: Resources) -> list[tuple[str, str]]:
@@ -51,6 +52,8 @@ def numbers(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.strip().split(",") if text.strip() else ():
         first, _, last = part.partition("-")
+        if int(last or first) > HIGHEST:
+            raise ValueError(part)
         found += range(int(first), int(last or first) + 1)
     return tuple(found)
 
@@ -67,4 +70,4 @@ def _is_range(part: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 6
+    return text.isascii() and text.isdigit() and len(text) <= 6 and int(text) <= HIGHEST

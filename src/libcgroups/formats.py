@@ -160,6 +160,8 @@ def _pressure(found: str) -> Pressure:
     lines = {}
     for line in found.splitlines():
         kind, *pairs = line.split()
+        if kind not in Pressure.FIELDS:
+            continue
         values = dict(pair.split("=") for pair in pairs)
         lines[kind] = Stall(
             avg10=float(values["avg10"]),

@@ -56,7 +56,7 @@ RESOURCES: list[tuple[dict[str, Any], str]] = [
     ({"unified": {"cgroup.procs": "1"}}, "/unified/cgroup.procs"),
     ({"unified": {"memory.high": ""}}, "/unified/memory.high"),
 ]
-PLACES = ["/a/../b", "../b", "/a\n/b", "/", "."]
+PLACES = ["/a/../b", "../b", "/a\n/b", "/a\0b", "/", "."]
 TRIPLES = ["a:b", "a:b:c:d", "a.scope:b:c", "a--b.slice:b:c", ":b:", ":b:c/d", ":b:c\n", ":b:" + "c" * 255]
 
 

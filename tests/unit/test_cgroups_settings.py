@@ -267,6 +267,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"cpu": {"shares": 1 << 64}}, "/cpu/shares"),
     ({"cpu": {"idle": 2}}, "/cpu/idle"),
     ({"cpu": {"cpus": "3-1"}}, "/cpu/cpus"),
+    ({"cpu": {"cpus": "0-8192"}}, "/cpu/cpus"),
+    ({"cpu": {"mems": 0}}, "/cpu/mems"),
     ({"cpu": {"cpus": "0\n1"}}, "/cpu/cpus"),
     ({"cpu": {"mems": "all"}}, "/cpu/mems"),
     ({"memory": {"limit": -2}}, "/memory/limit"),

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 NO_LIMIT = fields_of.UINT64_MAX
 _USEC_PER_SEC = 1_000_000
 _QUOTA_STEP_USEC = 10_000  # systemd keeps whole percents of a CPU
-_HIGHEST_CPU = 8191  # CONFIG_NR_CPUS of the largest kernels
 _SINCE = {  # property → first version of systemd that has it
     "AllowedCPUs": 244,
     "AllowedMemoryNodes": 244,
@@ -136,8 +135,8 @@ def cpu_mask(text: str, pointer: str) -> bytes:
         first, _, last = span.partition("-")
         used, _, size = step.partition("/")
         highest = int(last or first)
-        if highest > _HIGHEST_CPU:
-            raise fields_of.invalid(pointer, text, f"numbers up to {_HIGHEST_CPU}")
+        if highest > cpulist.HIGHEST:
+            raise fields_of.invalid(pointer, text, f"numbers up to {cpulist.HIGHEST}")
         for number in range(int(first), highest + 1):
             if not step or (number - int(first)) % int(size) < int(used):
                 mask |= 1 << number
