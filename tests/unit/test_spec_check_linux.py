@@ -95,7 +95,7 @@ OTHERS: Rows = [
         {
             "/devices": [
                 DEVICE,
-                DEVICE | {"path": "/outside", "type": "u", "fileMode": 0o7777, "uid": 1, "gid": 2},
+                DEVICE | {"path": "/outside", "type": "u", "fileMode": 0o27777, "uid": 1, "gid": 2},
             ]
         },
         [],
@@ -108,7 +108,7 @@ OTHERS: Rows = [
     ({"/devices": [DEVICE | {"major": 4096, "minor": 2**20}]}, ["/devices/0/major", "/devices/0/minor"]),
     ({"/devices": [DEVICE | {"major": 4095, "minor": 2**20 - 1}]}, []),
     (
-        {"/devices": [DEVICE | {"major": -1, "fileMode": 0o10000}]},
+        {"/devices": [DEVICE | {"major": -1, "fileMode": 0o200000}]},
         ["/devices/0/major", "/devices/0/fileMode"],
     ),
     ({"/devices": [DEVICE | {"uid": 2**32 - 1, "gid": -1}]}, ["/devices/0/uid", "/devices/0/gid"]),

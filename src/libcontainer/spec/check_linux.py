@@ -258,7 +258,8 @@ DEVICES = Array(
             "path": absolute,
             "major": MAJOR,
             "minor": MINOR,
-            "fileMode": Integer(0, 0o7777, "a mode from 0 to 4095 (octal 7777)"),
+            # podman passes on the whole st_mode of the host's device; the type's bits are left out then.
+            "fileMode": Integer(0, 0o177777, "a mode from 0 to 65535 (octal 177777)"),
             "uid": ID,
             "gid": ID,
         },
