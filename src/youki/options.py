@@ -332,6 +332,22 @@ COMMANDS = (
             (Option("-f --format", "choice", "FORMAT", "text", "print text or json", "text json"),)),
     Command("features", "print what this runtime implements",
             "Print the features of this runtime as JSON, as the OCI runtime specification defines it."),
+    Command("doctor", "find out what works on this host",
+            "Make a tiny container of each kind that this host may offer, remove it, and say what works, what "
+            "does not, why, and what mends it. The exit code is 1 when something does not work that could be "
+            "expected to. PROBE is rootful, rootless, subordinate-ids, limits, seccomp, systemd or an engine: "
+            "podman, docker, containerd.",
+            (Argument("probe", "PROBE", "text", "only this probe (default: all)", required=False, rest=True),),
+            (Option("--json", "flag", "", False, "print JSON"),)),
+    Command("install", "tell an engine of youki",
+            "Write the configuration by which podman, Docker or containerd knows the runtime youki: of the "
+            "whole host for root, otherwise of the calling user. Nothing else in it is changed, and --remove "
+            "undoes it.",
+            (Argument("engine", "ENGINE", "choice", "podman, docker or containerd", "podman docker containerd"),),
+            (Option("--default", "flag", "", False, "let the engine use youki unless it is told otherwise"),
+             Option("-n --dry-run", "flag", "", False, "print what would change, as diff -u does, and change nothing"),
+             Option("--remove", "flag", "", False, "let the engine forget youki"),
+             Option("--destdir", "directory", "DIR", "/", "take DIR for the root directory, such as an image's"))),
     Command("completion", "print a completion script for a shell",
             "Print a completion script. For bash: source <(youki completion bash).",
             (Argument("shell", "SHELL", "choice", "bash, zsh or fish", "bash zsh fish"),)),

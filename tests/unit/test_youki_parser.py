@@ -71,7 +71,11 @@ def test_absent_options_have_their_defaults() -> None:
 @given(value=st.text(min_size=1).filter(lambda text: "\0" not in text))
 def test_a_value_arrives_unchanged(command: Command, option: Option, value: str) -> None:
     """No byte of a path is interpreted: not =, not -, not a blank; attached or as a word of its own."""
-    rest = [argument.key for argument in command.arguments if argument.required]
+    rest = [
+        argument.choices[0] if argument.kind == "choice" else argument.key
+        for argument in command.arguments
+        if argument.required
+    ]
     attached = parse_command(command, [f"{option.names[-1]}={value}", *rest], Arguments(options.GLOBALS))
     separate = parse_command(command, [option.names[0], value, *rest], Arguments(options.GLOBALS))
 
