@@ -67,7 +67,7 @@ test-enosys: build ## Run the tests of the file system as on an older kernel, wi
 	@$(BIN)/python -m tests.tools.enosys all $(PYTEST) -q -rfE $(addprefix tests/integration/test_,$(addsuffix .py,$(FILE_SYSTEM)))
 
 test-clients: build engines ## Run the tests in which podman, containerd and Docker call the runtime
-	@$(PYTEST) tests/clients
+	@TEST_CLIENTS=all $(PYTEST) tests/clients
 
 test-vm: build ## Run the tests in virtual machines that have cgroup v2 only, and that systemd manages
 	@tools/bootstrap $(PYTHON) vm

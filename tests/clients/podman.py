@@ -7,15 +7,17 @@ import os
 import pty
 import resource
 import select
+import shutil
 import subprocess
+import termios
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .privatehost import PrivateHost
 
@@ -44,58 +46,85 @@ class Done:
         return f"Done({self.code}, {self.stdout!r}, {self.stderr!r})"
 
 
+class User(NamedTuple):
+    """An unprivileged user of the private host."""
+
+    uid: int
+    gid: int
+
+
 class Podman:
     """Call podman: `podman("ps", "-a")`, `podman.run("true")`. A failure raises unless `check` is false.
 
-    `user` are the words that make a program run as an unprivileged user, none for root.
+    `name` is that of its directory; without a `user` root calls.
     """
 
-    def __init__(self, host: PrivateHost, directory: Path, user: tuple[str, ...] = ()) -> None:
+    def __init__(self, host: PrivateHost, name: str, user: User | None = None) -> None:
         self.host = host
-        self.directory = directory
         self.user = user
         self.runtime = "runc"
-        self.runtime_dir = "/run/podman"  # short: podman refuses more than 50 characters
+        self.directory = self._own(host.make_directory(name))
+        self.runtime_dir = f"/run/user/{user.uid if user else 0}"  # podman refuses more than 50 characters
         host.path(self.runtime_dir).mkdir(mode=0o700)
+        self._own(host.path(self.runtime_dir))
         self._write_configuration()
 
+    def _own(self, path: Path) -> Path:
+        if self.user:
+            os.chown(path, self.user.uid, self.user.gid)
+        return path
+
+    def make_directory(self, name: str) -> Path:
+        """Make an empty directory of the user's; one from an earlier check is replaced."""
+        path = self.directory / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return self._own(path)
+
     def _write_configuration(self) -> None:
-        ulimits = ",".join(f'"{name}={_limit(number)}"' for name, number in LIMITS.items())
+        ulimits = ", ".join(f'"{limit}"' for limit in self.ulimits()[1::2])
         programs = "\n".join(f'{name} = ["{path}"]' for name, path in runtimes.installed().items())
         (self.directory / "containers.conf").write_text(
-            f'[containers]\nnetns = "none"\nseccomp_profile = "unconfined"\ndefault_ulimits = [{ulimits}]\n'
+            f'[containers]\nnetns = "none"\ndefault_ulimits = [{ulimits}]\n'
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
             f"[engine.runtimes]\n{programs}\n"
         )
         (self.directory / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.directory}/storage"\n'
-            f'runroot = "{self.runtime_dir}/storage"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.directory}/root"\n'
+            f'runroot = "{self.runtime_dir}/runroot"\n'
         )
+
+    def ulimits(self, **changed: str) -> list[str]:
+        """Return `--ulimit` options: these, and what this host asks for."""
+        limits = {name: _limit(number) for name, number in LIMITS.items()} | changed
+        return [word for name, limit in limits.items() for word in ("--ulimit", f"{name}={limit}")]
 
     def command(self, *words: str) -> list[str]:
         """Return podman's command line, for the private host."""
-        places = ("--root", f"{self.directory}/storage", "--runroot", f"{self.runtime_dir}/storage")
-        tmp = ("--tmpdir", f"{self.runtime_dir}/libpod")
-        return [
-            *self.user,
-            "env",
-            *self._environment(),
-            "podman",
-            *places,
-            *tmp,
-            "--runtime",
-            self.runtime,
-            *words,
-        ]
+        environment = [f"{name}={value}" for name, value in self.environment().items()]
+        options = [*self.storage(), "--runtime", self.runtime]
+        return [*self.become(), "env", *environment, "podman", *options, *words]
 
-    def _environment(self) -> list[str]:
-        return [
-            f"CONTAINERS_CONF={self.directory}/containers.conf",
-            f"CONTAINERS_STORAGE_CONF={self.directory}/storage.conf",
-            f"XDG_RUNTIME_DIR={self.runtime_dir}",
-            f"HOME={self.directory}",
-            f"TMPDIR={self.directory}",
-        ]
+    def storage(self) -> list[str]:
+        """Return the options that name where everything is kept."""
+        places = {"--root": self.directory, "--runroot": self.runtime_dir, "--tmpdir": self.runtime_dir}
+        return [word for name, place in places.items() for word in (name, f"{place}/{name.strip('-')}")]
+
+    def become(self) -> list[str]:
+        """Return the words that make a program run as the user."""
+        if self.user is None:
+            return []
+        return ["setpriv", f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--clear-groups"]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that podman is given."""
+        return {
+            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.directory}/storage.conf",
+            "XDG_RUNTIME_DIR": self.runtime_dir,
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory),
+        }
 
     def __call__(self, *words: str, check: bool = True, **more: Any) -> Done:
         """Run a command of podman."""
@@ -107,7 +136,7 @@ class Podman:
 
     def run(self, *words: str, options: tuple[str, ...] = (), check: bool = True, **more: Any) -> Done:
         """Run a container of the image to its end: `run --rm OPTIONS IMAGE WORDS`."""
-        return self("run", "--rm", *self.place(), *options, IMAGE, *words, check=check, **more)
+        return self("run", "--rm", *options, IMAGE, *words, check=check, **more)
 
     def sh(self, script: str, *options: str, check: bool = True) -> Done:
         """Run a shell script in a new container."""
@@ -116,11 +145,11 @@ class Podman:
     def detached(self, *words: str, options: tuple[str, ...] = ()) -> str:
         """Start a container in the background and return its id; `sleep` unless told otherwise."""
         command = words or ("sleep", "1000")
-        return self("run", "-d", *self.place(), *options, IMAGE, *command).stdout.strip()
+        return self("run", "-d", *options, IMAGE, *command).stdout.strip()
 
     def create(self, *words: str, options: tuple[str, ...] = ()) -> str:
         """Create a container and return its id."""
-        return self("create", *self.place(), *options, IMAGE, *words).stdout.strip()
+        return self("create", *options, IMAGE, *words).stdout.strip()
 
     def inside(self, container: str, script: str, *options: str, check: bool = True) -> Done:
         """Run a shell script in a running container."""
@@ -142,9 +171,12 @@ class Podman:
         """Return what a command prints as JSON."""
         return json.loads(self(*words).stdout)
 
-    def at_terminal(self, *words: str, send: bytes = b"", timeout: float = 60) -> Done:
+    def at_terminal(
+        self, *words: str, send: bytes = b"", size: tuple[int, int] = (24, 80), timeout: float = 60
+    ) -> Done:
         """Run a command of podman at a terminal; `send` is typed once it has written something."""
         master, slave = pty.openpty()
+        termios.tcsetwinsize(master, size)
         try:
             process = subprocess.Popen(
                 self.host(*self.command(*words)), stdin=slave, stdout=slave, stderr=slave, cwd=self.directory,
@@ -156,26 +188,39 @@ class Podman:
         finally:
             os.close(master)
 
-    def place(self) -> tuple[str, ...]:
-        """Return the options that put a container below our name; without root there is no cgroup."""
-        return () if self.user else ("--cgroup-parent", f"/{self.host.name}")
+    def cgroup(self, container: str, controller: str, file: str) -> str:
+        """Return what a file of the container's cgroup says."""
+        for line in Path(f"/proc/{self.pid(container)}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                inside = path.removeprefix(f"/{self.host.name}")
+                return self.host.path(f"/sys/fs/cgroup/{controller}{inside}/{file}").read_text().strip()
+        raise AssertionError(f"there is no controller {controller}")
+
+    def namespace(self, container: str, kind: str) -> str:
+        """Return which namespace of a kind a container is in."""
+        return os.readlink(f"/proc/{self.pid(container)}/ns/{kind}")
 
     def remove_all(self) -> None:
         """Remove every pod, container and volume."""
         if self("ps", "--all", "--quiet").stdout:
             self("pod", "rm", "--all", "--force", "--time=0")
             self("rm", "--all", "--force", "--time=0")
-        self("volume", "prune", "--force")
+        if any((self.directory / "root/volumes").glob("*")):
+            self("volume", "prune", "--force")
 
     def runtime_state(self) -> list[str]:
         """Return what the runtime keeps about containers, in the place that it chooses when podman names none."""
         root = self.host.path(f"{self.runtime_dir}/{self.runtime}" if self.user else f"/run/{self.runtime}")
-        return sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
+        found = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
+        return [name for name in found if not name.startswith(".")]  # a cache is no container
 
 
 def _limit(number: int) -> str:
-    soft, hard = resource.getrlimit(number)
-    return f"{min(1024, soft)}:{min(4096, hard)}" if hard >= 0 else "1024:4096"
+    """Return a limit within the host's; soft and hard are the same, for play kube takes one for the other."""
+    hard = resource.getrlimit(number)[1]
+    value = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    return f"{value}:{value}"
 
 
 def _converse(master: int, send: bytes, timeout: float) -> bytes:

@@ -1,8 +1,8 @@
 """A private view of this host, in which engines run and of which nothing remains.
 
-Engines keep things in places that no option moves: /run/runc, locks in /dev/shm, /etc/containers. So they run in
-a mount namespace of their own, where /run and /dev/shm are empty and what they change of /etc is a copy, and in
-a network namespace with nothing but a loopback interface. The cgroups are the host's, below a name of our own.
+Engines keep things in places that no option moves: /run/runc, locks in /dev/shm, /etc/containers, cgroups below the
+root. So they run in a mount namespace of their own, where /run and /dev/shm are empty and /etc is a copy; in a cgroup
+namespace, whose root is one cgroup of each hierarchy; and in a network namespace with a loopback interface alone.
 
 crun refuses a v1 host whose `hugetlb` controller is not mounted: it is mounted, but only there.
 """
@@ -18,75 +18,106 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from libcgroups.host import DEFAULT_ROOT, Hierarchy, Setup, detect
+
+from ..integration.rootless import NEEDED, searchable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CGROUPS = Path("/sys/fs/cgroup")
-KEPT = ("conmon",)  # cgroups that an engine makes for itself and never removes
+CGROUPS = DEFAULT_ROOT
+HUGETLB = Hierarchy(f"{CGROUPS}/hugetlb", ("hugetlb",))
+CALLERS = "callers"  # the cgroup of the engines' commands on a v2 host, whose inner cgroups have no processes
+KEPT = ("conmon", "libpod_parent", CALLERS)  # cgroups that engines make once, for themselves
 # What an engine's programs are found by; the caller's own PATH may lead into a virtual environment.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# $1 is an empty directory. /sys/fs/cgroup is covered by a copy of itself, not changed: a tmpfs that it may be is
-# the host's too. The last line keeps the namespaces for as long as our end of the pipe is open.
-SETUP = """
+# $1 is an empty directory for the copy of /etc, $2 the script that goes on in the cgroup namespace.
+COVER = """
 set -eu
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mkdir -m 1777 /run/lock
-mkdir "$1/etc" "$1/work"
-mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" overlay /etc
+mkdir /run/user /run/outer /run/inner "$1/upper" "$1/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" overlay /etc
 ip link set lo up
-if [ -d /sys/fs/cgroup/memory ] && ! grep -q ' - cgroup [^ ]* [^ ]*hugetlb' /proc/self/mountinfo; then
-    mkdir /run/cgroup
-    mount -t tmpfs -o mode=755 tmpfs /run/cgroup
-    for name in $(ls /sys/fs/cgroup); do
-        if [ -L "/sys/fs/cgroup/$name" ]; then
-            cp -P "/sys/fs/cgroup/$name" /run/cgroup
-        else
-            mkdir -p "/run/cgroup/$name"
-            mount --bind "/sys/fs/cgroup/$name" "/run/cgroup/$name"
-        fi
-    done
-    mkdir -p /run/cgroup/hugetlb
-    mount -t cgroup -o hugetlb hugetlb /run/cgroup/hugetlb || rmdir /run/cgroup/hugetlb
-    mount --move /run/cgroup /sys/fs/cgroup
-    rmdir /run/cgroup
-fi
+"""
+# The namespaces live for as long as our end of the pipe is open.
+HOLD = """
 echo ready
 exec cat
 """
+JOIN = f'for procs in {CGROUPS}/*/cgroup.procs; do echo 0 >"$procs"; done; exec "$@"'
+JOIN_UNIFIED = f'echo 0 >{CGROUPS}/{CALLERS}/cgroup.procs; exec "$@"'
 
 
 class PrivateHost:
     """Run programs in the private namespaces: `run` to the end, `start` to go on.
 
-    `directory` is where engines keep what they store, `name` what their cgroups begin with.
+    `directory` is where engines keep what they store; `name` is that of our cgroups.
     """
 
     def __init__(self) -> None:
         self.name = f"test-clients-{os.getpid()}"
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         self.directory.chmod(0o755)
-        (self.directory / "etc").mkdir()
-        words = ["unshare", "--mount", "--net", "--propagation", "private"]
+        self._setup = detect()
+        words = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", self._outer(), "sh"]
         self._holder = subprocess.Popen(
-            [*words, "sh", "-c", SETUP, "sh", str(self.directory / "etc")],
+            [*words, str(self.make_directory("etc")), self._inner()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != "ready\n":
             _, told = self._holder.communicate()
-            shutil.rmtree(self.directory)
+            self.close()
             pytest.skip(f"private namespaces cannot be made here: {told.strip()}")
+
+    def _outer(self) -> str:
+        """Return the script that makes our cgroups and enters them, for the namespace below them."""
+        lines = [COVER]
+        for hierarchy in _hierarchies(self._setup):
+            place = hierarchy.mount_point
+            if hierarchy is HUGETLB:
+                place = "/run/outer"
+                lines.append(f"mount -t cgroup -o hugetlb hugetlb {place}")
+            lines.append(f"mkdir {place}/{self.name}")
+            if "cpuset" in hierarchy.controllers:  # an empty set, cpuset(7), takes no process
+                lines += [f"cat {place}/cpuset.{x} >{place}/{self.name}/cpuset.{x}" for x in ("cpus", "mems")]
+            lines.append(f"echo 0 >{place}/{self.name}/cgroup.procs")
+            if hierarchy is HUGETLB:
+                lines.append(f"umount {place}")
+        return "\n".join([*lines, 'exec unshare --cgroup sh -c "$2"'])
+
+    def _inner(self) -> str:
+        """Return the script that mounts the hierarchies as the cgroup namespace shows them."""
+        lines = ["set -eu"]
+        if self._setup.mode == "v2":
+            lines += [f"mount -t cgroup2 cgroup2 {CGROUPS}", f"mkdir {CGROUPS}/{CALLERS}"]
+        else:
+            lines.append("mount -t tmpfs -o mode=755 tmpfs /run/inner")
+            for hierarchy in _hierarchies(self._setup):
+                place = f"/run/inner/{os.path.basename(hierarchy.mount_point)}"
+                lines.append(f"mkdir {place}; mount -t {_type(hierarchy)} cgroup {place}")
+                lines += [f"ln -s {os.path.basename(place)} /run/inner/{link}" for link in hierarchy.links]
+            lines.append(f"mount --move /run/inner {CGROUPS}")
+        return "\n".join([*lines, "rmdir /run/outer /run/inner", *searchable(NEEDED), HOLD])
 
     def __call__(self, *words: str) -> list[str]:
         """Return the command that runs `words` there."""
         space = f"/proc/{self._holder.pid}/ns"
-        return ["nsenter", f"--mount={space}/mnt", f"--net={space}/net", "--", *words]
+        enter = ["nsenter", f"--mount={space}/mnt", f"--net={space}/net", f"--cgroup={space}/cgroup", "--"]
+        return [*enter, "sh", "-c", JOIN_UNIFIED if self._setup.mode == "v2" else JOIN, "sh", *words]
 
-    def path(self, path: str) -> Path:
+    def path(self, path: str | Path) -> Path:
         """Return how a path there is reached from here."""
         return Path(f"/proc/{self._holder.pid}/root{path}")
+
+    def make_directory(self, name: str) -> Path:
+        """Make a directory for one engine, or for what engines share."""
+        path = self.directory / name
+        path.mkdir(mode=0o755)
+        return path
 
     def run(
         self, *words: str, env: Mapping[str, str] | None = None, check: bool = True, **more: Any
@@ -103,51 +134,64 @@ class PrivateHost:
         options = {"text": True, "stdin": subprocess.DEVNULL, **more}
         return subprocess.Popen(self(*words), env={"PATH": PATH, **(env or {})}, **options)
 
-    def make_directory(self, name: str) -> Path:
-        """Make a directory for one engine, or for what engines share."""
-        path = self.directory / name
-        path.mkdir(mode=0o755)
-        return path
-
     def processes(self) -> list[str]:
-        """Return the command lines of what runs there, or in a cgroup of ours, but for the holder."""
-        mine = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
+        """Return "PID: COMMAND LINE" of what is in a cgroup of ours, but for the holder."""
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                inside = os.readlink(f"/proc/{pid}/ns/mnt") == mine
+                ours = f"/{self.name}" in Path(f"/proc/{pid}/cgroup").read_text()
                 line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                ours = self.name in line or f"/{self.name}" in Path(f"/proc/{pid}/cgroup").read_text()
                 ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
             except OSError:
                 continue  # it ended meanwhile
-            if (inside or ours) and not ended and int(pid) not in (self._holder.pid, os.getpid()):
+            if ours and not ended and int(pid) != self._holder.pid:
                 found.append(f"{pid}: {line.strip()}")
         return found
 
     def cgroups(self) -> list[str]:
-        """Return the cgroups that runtimes have left below our name."""
-        return [path for path in self._cgroups() if os.path.basename(path) not in (self.name, *KEPT)]
+        """Return the cgroups that runtimes have left, as paths there."""
+        return [path for path in self._cgroups() if os.path.basename(path) not in KEPT]
 
     def _cgroups(self) -> list[str]:
-        """Return all cgroups whose path has our name, innermost first."""
-        found = []
-        for root in (CGROUPS, self.path(str(CGROUPS))):
-            for directory, _, _ in os.walk(root, topdown=False):
-                if f"/{self.name}" in directory:
-                    found.append(directory)
+        """Return all cgroups below ours, innermost first."""
+        found, root = [], self.path("/")
+        for hierarchy in _hierarchies(self._setup):
+            top = str(self.path(hierarchy.mount_point))
+            for directory, _, _ in os.walk(top, topdown=False):
+                if directory != top:
+                    found.append(f"/{os.path.relpath(directory, root)}")
         return found
 
+    def remove_cgroups(self, paths: list[str]) -> None:
+        """Remove cgroups that nobody is in."""
+        for path in paths:
+            os.rmdir(self.path(path))
+
     def close(self) -> None:
-        """Give up the namespaces, and remove the directory and the cgroups that engines keep when they end."""
-        for directory in self._cgroups():
-            _remove_cgroup(directory)
-        self._holder.communicate()  # closes its input
+        """Give up the namespaces; remove the directory, and the cgroups, which engines keep when they end."""
+        if self._holder.poll() is None:
+            self.remove_cgroups(self._cgroups())
+            self._holder.communicate()  # closes its input
+        for hierarchy in _hierarchies(self._setup):
+            if hierarchy is HUGETLB:
+                script = 'mount -t cgroup -o hugetlb hugetlb /mnt && rmdir "/mnt/$1"'
+                subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", self.name], check=True)
+            elif os.path.isdir(f"{hierarchy.mount_point}/{self.name}"):
+                os.rmdir(f"{hierarchy.mount_point}/{self.name}")
         shutil.rmtree(self.directory)
 
 
-def _remove_cgroup(directory: str) -> None:
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        pass
+def _hierarchies(setup: Setup) -> list[Hierarchy]:
+    """Return the hierarchies that engines shall find."""
+    found = list(setup.hierarchies)
+    if found and not any("hugetlb" in hierarchy.controllers for hierarchy in found):
+        with open("/proc/cgroups") as table:
+            found += [HUGETLB for line in table if line.startswith("hugetlb\t")]
+    return [*found, setup.unified_hierarchy] if setup.unified_hierarchy else found
+
+
+def _type(hierarchy: Hierarchy) -> str:
+    """Return the words for mount(8)."""
+    if not hierarchy.controllers:
+        return "cgroup2"
+    return f"cgroup -o {hierarchy.mount_data.replace('name=', 'none,name=')}"

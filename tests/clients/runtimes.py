@@ -82,11 +82,14 @@ OBSERVED = pytest.StashKey[list[Any]]()
 
 def make_report(item: pytest.Item, report: pytest.TestReport) -> None:
     """Judge the report of a check that ran with a runtime."""
-    runtime = getattr(item, "callspec", None) and item.callspec.params.get("runtime")  # type: ignore[attr-defined]
-    if runtime is None or report.when != "call" or report.skipped:
+    if not hasattr(item, "callspec") or report.when != "call" or report.skipped:
+        return
+    runtime = item.callspec.params.get("runtime")
+    if runtime is None:
         return
     outcomes = item.session.stash.setdefault(OUTCOMES, Outcomes())
-    check = item.nodeid.replace(f"[{runtime}", "[").replace(f"-{runtime}", "")
+    parameters = {name: value for name, value in item.callspec.params.items() if name != "runtime"}
+    check = f"{item.nodeid.partition('[')[0]}{parameters}"
     outcomes.judge(check, runtime, report, item.stash.get(OBSERVED, []))
 
 

@@ -26,7 +26,7 @@ def test_stdin(podman: Podman) -> None:
 
 def test_at_a_terminal(podman: Podman) -> None:
     """With `-it` the payload has a terminal of its own, in its session's foreground."""
-    words = ("run", "--rm", *podman.place(), "-it", IMAGE, "sh")
+    words = ("run", "--rm", "-it", IMAGE, "sh")
     done = podman.at_terminal(*words, send=b"tty; test -t 0 && echo is''atty; exit 5\n")
     assert done.code == 5
     assert "/dev/pts/0" in done.stdout

@@ -85,7 +85,7 @@ class User:
             return bare
         groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
         become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--", *bare]
-        script = "\n".join(["set -eu", *self._files(), *_searchable(NEEDED), *self.mounts, 'exec "$@"'])
+        script = "\n".join(["set -eu", *self._files(), *searchable(NEEDED), *self.mounts, 'exec "$@"'])
         return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *become]
 
     def _files(self) -> list[str]:
@@ -180,7 +180,7 @@ class User:
         return found
 
 
-def _searchable(paths: tuple[str, ...]) -> list[str]:
+def searchable(paths: tuple[str, ...]) -> list[str]:
     """Return the mounts after which everybody can search the way to these directories, also one in root's home."""
     hidden: dict[str, list[str]] = {}
     for path in paths:
