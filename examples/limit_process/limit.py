@@ -97,7 +97,9 @@ def report(stats: libcgroups.Stats) -> str:
         ("killed for want of memory", stats.memory.oom_kills, 1, ""),
         ("forks refused", stats.pids.failures, 1, ""),
     ]
-    return ", ".join(f"{name}: {value // scale}{unit}" for name, value, scale, unit in facts if value is not None)
+    return ", ".join(
+        f"{name}: {value // scale}{unit}" for name, value, scale, unit in facts if value is not None
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """An agent for SCMP_ACT_NOTIFY that answers mkdir: `python3 agent.py SOCKET`.
 
 A container whose profile notifies mkdir and mkdirat, with listenerPath SOCKET and a listenerMetadata, gets the
-directories of its root made by this program, under a name that tells so: `mkdir /data` makes /data.METADATA. Anything
-else is refused. seccomp_unotify(2) has the rules that an agent must keep; the comments below name them.
+directories of its /tmp made by this program, under a name that tells so: `mkdir /tmp/data` makes /tmp/data.METADATA.
+Anything else is refused. seccomp_unotify(2) has the rules that an agent must keep; the comments below name them.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def serve(state: dict, listener: int) -> None:
 
 
 @contextmanager
-def opened(path: str, flags: int) -> Iterator[int]:
+def opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]:
     """A descriptor for the time of a block."""
-    descriptor = os.open(path, flags)
+    descriptor = os.open(path, flags, dir_fd=directory)
     try:
         yield descriptor
     finally:
@@ -104,9 +104,12 @@ def answer(
             # still waits.
             fcntl.ioctl(listener, IS_VALID, struct.pack("=Q", number))
             path = os.pread(memory, 4096, arguments[place]).partition(b"\0")[0]
-            if not path.startswith(b"/") or b"/" in path[1:] or path in (b"/", b"/.", b"/.."):
-                return errno.EPERM  # nothing below other directories: a link could lead out of the container
-            os.mkdir(path[1:] + b"." + metadata.encode(), 0o755, dir_fd=root)
+            directory, _, name = path.rpartition(b"/")
+            if directory != b"/tmp" or name in (b"", b".", b".."):
+                return errno.EPERM
+            # A link in the place of /tmp would lead out of the container: none is followed.
+            with opened("tmp", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, root) as tmp:
+                os.mkdir(name + b"." + metadata.encode(), 0o755, dir_fd=tmp)
     except OSError as failure:
         return failure.errno or errno.EIO
     return 0

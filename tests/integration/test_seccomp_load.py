@@ -8,13 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from libcontainer import ContainerBuilder
 from libcontainer.seccomp import libseccomp
 
+from ..tools.enosys import without
 from .conftest import YOUKI
 from .rootless import User, borrowed_user
 from .tenants import ask, running
@@ -142,12 +146,12 @@ def test_an_unprivileged_user_has_an_agent(user: User) -> None:
         assert agent.stdout is not None
         agent.stdout.readline()
         try:
-            result = user.sh("mkdir /data; ls -d /data*; kill -9 $$", check=False)
+            result = user.sh("mkdir /tmp/data; ls -d /tmp/data*; kill -9 $$", check=False)
         finally:
             agent.terminate()
 
-    assert result.stdout == "/data.mine\n"
-    assert (user.rootfs / "data.mine").stat().st_uid == user.uid
+    assert result.stdout == "/tmp/data.mine\n"
+    assert (user.rootfs / "tmp/data.mine").stat().st_uid == user.uid
 
 
 @pytest.mark.parametrize("filter_of_init", [True, False])
@@ -182,12 +186,12 @@ def test_a_tenants_calls_reach_the_agent(bundle: Bundle, tmp_path: Path) -> None
         try:
             with running(bundle) as container:
                 pid = container.pid
-                told = ask(container, "sh", "-c", "mkdir /data; ls -d /data*")
+                told = ask(container, "sh", "-c", "mkdir /tmp/data; ls -d /tmp/data*")
         finally:
             process.kill()
         served = process.stdout.read().splitlines()
 
-    assert told.lines == ["/data.asked"]
+    assert told.lines == ["/tmp/data.asked"]
     assert served[0] == f"serving {bundle.id} pid {pid} asked"
     assert served[1].startswith(f"serving {bundle.id} pid ")
     assert served[1] != served[0]
@@ -239,6 +243,41 @@ def test_without_the_library_nothing_else_is_missing(bundle: Bundle) -> None:
     done = without_libseccomp(bundle, "run", bundle.id)
 
     assert UNKNOWN in done.stderr
+
+
+def test_a_kernel_without_filters_fails_create(bundle: Bundle) -> None:
+    """By init, before anything waits for start: the place, the call and the errno are told."""
+    bundle.linux["seccomp"] = NO_MKDIR
+    bundle.youki("run", bundle.id, check=False)  # compiled: libseccomp asks the kernel, too
+    bundle.save()
+
+    done = subprocess.run(
+        [*without("seccomp"), YOUKI, "--root", str(bundle.root), "create", bundle.id],
+        cwd=bundle.path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "config.json /linux/seccomp: loading the system call filter failed" in done.stderr
+    assert "(ENOSYS)" in done.stderr
+    assert not (bundle.root / bundle.id).exists()
+
+
+def test_many_threads_may_be_first_with_a_profile(bundle: Bundle) -> None:
+    """libseccomp keeps what it finds out in variables of its own; and one entry comes of it."""
+    bundle.linux["seccomp"] = NO_MKDIR
+    bundle.process["args"] = ["sh", "-c", "mkdir /tmp/x 2>/dev/null; exit $?"]
+    bundle.save()
+
+    def run(number: int) -> int | None:
+        builder = ContainerBuilder(f"{bundle.id}-{number}").with_root_path(bundle.root)
+        with builder.with_stderr(DEVNULL).as_init(bundle.path).build() as container:
+            container.start()
+            return container.wait(60).code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, range(24))) == [1] * 24
+
+    assert len(list((bundle.root / ".seccomp").iterdir())) == 1
 
 
 def test_features_tell_what_filters_can_do(bundle: Bundle) -> None:

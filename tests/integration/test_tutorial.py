@@ -79,6 +79,30 @@ def test_tutorial_of_cgroups_runs_as_it_stands(tmp_path: Path) -> None:
     assert traces() == before
 
 
+def test_page_about_filters_runs_as_it_stands(tmp_path: Path) -> None:
+    """A filter, and an agent."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the page makes containers without a user namespace")
+    before = traces()
+    agent = ROOT / "examples" / "seccomp-agent" / "agent.py"
+    text = script(blocks(ROOT / "docs" / "seccomp.md"))
+    done = subprocess.run(
+        [sys.executable, "-c", f"AGENT, DIRECTORY = {str(agent)!r}, {str(tmp_path)!r}\n{text}"],
+        cwd=tmp_path,
+        env={"PATH": f"{YOUKI.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "still here" in done.stdout
+    assert "PrepareFilter" in done.stdout
+    assert "/tmp/new.by-the-agent" in done.stdout
+    assert "Operation not permitted" in done.stderr
+    assert traces() == before
+
+
 LIMIT = ROOT / "examples" / "limit_process" / "limit.py"
 
 

@@ -34,9 +34,10 @@ static const struct {
 	const char *name;
 	unsigned number;
 } known[] = {
-	{ "open_tree", 428 },  { "move_mount", 429 },  { "fsopen", 430 },        { "fsconfig", 431 },
-	{ "fsmount", 432 },    { "clone3", 435 },      { "close_range", 436 },   { "openat2", 437 },
-	{ "pidfd_open", 434 }, { "pidfd_getfd", 438 }, { "mount_setattr", 442 }, { "fchmodat2", 452 },
+	{ "open_tree", 428 },       { "move_mount", 429 },  { "fsopen", 430 },        { "fsconfig", 431 },
+	{ "fsmount", 432 },         { "clone3", 435 },      { "close_range", 436 },   { "openat2", 437 },
+	{ "pidfd_open", 434 },      { "pidfd_getfd", 438 }, { "mount_setattr", 442 }, { "fchmodat2", 452 },
+	{ "seccomp", SYS_seccomp },
 };
 
 static int number_of(const char *name)

@@ -296,6 +296,62 @@ def test_requested_label_without_the_module_is_an_error() -> None:
     assert caught.value.pointer == "/process/apparmorProfile"
 
 
+FILTER = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    "listenerPath": "/agent",
+}
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False, None])
+def test_filter_without_no_new_privs_leaves_a_capability_permitted_until_execve(
+    no_new_privileges: bool | None,
+) -> None:
+    """And not effective. Where there is no filter, or no_new_privs, nothing is left."""
+    spec = default()
+    del spec["process"]["noNewPrivileges"]
+    if no_new_privileges is not None:
+        spec["process"]["noNewPrivileges"] = no_new_privileges
+    (without,) = [op for op in compiled(spec).ops if isinstance(op, do.SetCapabilities)]
+    spec["linux"]["seccomp"] = FILTER
+    plan = compiled(spec)
+    (sets,) = [op for op in plan.ops if isinstance(op, do.SetCapabilities)]
+    (prepared,) = [op for op in plan.ops if isinstance(op, do.PrepareFilter)]
+
+    left = 0 if no_new_privileges else 1 << 21
+    assert prepared.privileged == int(not no_new_privileges)
+    assert sets.permitted == without.permitted | left
+    assert (sets.effective, sets.inheritable, sets.ambient) == (
+        without.effective,
+        without.inheritable,
+        without.ambient,
+    )
+
+
+def test_agent_is_met_right_before_the_payload_is_executed() -> None:
+    """After the hooks of the container, which may take long; nothing may come between it and Exec."""
+    spec = everything()
+    spec["linux"]["seccomp"] = FILTER
+    last = compiled(spec).ops[-2:]
+
+    assert last[0] == do.Sync(pointer="/linux/seccomp/listenerPath", point=do.SYNC_AGENT)
+    assert isinstance(last[1], do.Exec)
+
+
+def test_filter_that_cannot_be_loaded_is_refused() -> None:
+    """An unprivileged caller without a user namespace, and without no_new_privs."""
+    spec = default()
+    spec["process"]["noNewPrivileges"] = False
+    spec["linux"]["namespaces"] = []
+    spec["linux"]["seccomp"] = FILTER
+    del spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"], spec["mounts"]
+
+    with pytest.raises(Unsupported, match="no_new_privs or CAP_SYS_ADMIN") as caught:
+        compiled(spec, USER).ops  # noqa: B018  # compiles what stage two does
+
+    assert caught.value.pointer == "/linux/seccomp"
+
+
 def test_every_fault_of_the_mounts_is_told_at_once() -> None:
     """Whoever mends a configuration wants to see all that is wrong."""
     spec = default()
