@@ -39,12 +39,15 @@ class User:
     """An unprivileged user: `run` commands as it, `youki` among them; `spec` and `save` its bundle.
 
     `mounts` holds shell commands that root runs first, in the private mount namespace. `groups` are
-    supplementary groups.
+    supplementary groups. With `uid` it is one who exists, with the group of the same number.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.uid = UID if os.geteuid() == 0 else os.geteuid()
-        self.gid = UID if os.geteuid() == 0 else os.getegid()
+    def __init__(self, home: Path, uid: int | None = None) -> None:
+        self.exists = uid is not None or os.geteuid() != 0
+        self.uid = UID if uid is None else uid
+        self.gid = self.uid
+        if os.geteuid() != 0:
+            self.uid, self.gid = os.geteuid(), os.getegid()
         self.home = home
         self.runtime_dir = home / "runtime"
         self.bundle = home / "bundle"
@@ -90,6 +93,8 @@ class User:
 
     def _files(self) -> list[str]:
         """Return the mounts of files that know the user."""
+        if self.exists:
+            return []
         known = self.home / "etc"
         if not known.exists():
             known.mkdir()
@@ -211,7 +216,7 @@ def borrowed_user() -> Iterator[User]:
         make_rootfs(user.rootfs)
         user.runtime_dir.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            _give(home, user.uid, user.gid)
+            give(home, user.uid, user.gid)
         yield user
         _delete_containers(user)
         if os.geteuid() == 0:
@@ -227,7 +232,7 @@ def _delete_containers(user: User) -> None:
         user.youki("delete", "--force", name)
 
 
-def _give(path: Path, uid: int, gid: int) -> None:
+def give(path: Path, uid: int, gid: int) -> None:
     os.chown(path, uid, gid)
     for directory, names, files in os.walk(path):
         for name in names + files:

@@ -1,14 +1,16 @@
-"""What ran inside of the guests, told at the end."""
+"""One guest for each arrangement, and what ran inside of it, told at the end."""
 
 from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from . import guest
+from .arrangements import MODULES, Modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,69 +18,87 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-INSIDE: list[str] = []  # lines for the summary
+EVERYTHING = os.environ.get("TEST_VM") == "all"  # `make test-vm`
+STUCK_S = 240  # a test that takes longer shows where it stands
+GUESTS: dict[str, Inside] = {}  # those that were booted, for the summary
 
 
 class Inside:
-    """The tests that ran inside, by their names: `ran`, `failed` (with the reason), `skipped`."""
+    """What ran in one guest: `outcome`, and of each module which tests `ran`, `failed` and were `skipped`, and why."""
 
-    def __init__(self, report: Path) -> None:
-        self.ran: list[str] = []
-        self.failed: dict[str, str] = {}
-        self.skipped: dict[str, str] = {}
-        for case in ET.parse(report).iter("testcase"):
-            self._add(f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}", case)
+    def __init__(self, outcome: guest.Outcome) -> None:
+        self.outcome = outcome
+        self.ran: dict[str, list[str]] = {}
+        self.failed: dict[str, dict[str, str]] = {}
+        self.skipped: dict[str, dict[str, str]] = {}
+        report = outcome.shared / "report.xml"
+        for case in ET.parse(report).iter("testcase") if report.exists() else ():
+            # A module that could not be imported is a case of its own, with no class.
+            module = (case.get("classname") or case.get("name", "")).rpartition(".")[2]
+            self._add(module.removeprefix("test_"), case.get("name", ""), case)
 
-    def _add(self, name: str, case: ET.Element) -> None:
+    def _add(self, module: str, name: str, case: ET.Element) -> None:
         skipped = case.find("skipped")
         if skipped is not None:
-            self.skipped[name] = skipped.get("message", "")
+            self.skipped.setdefault(module, {})[name] = skipped.get("message", "")
             return
-        self.ran.append(name)
+        self.ran.setdefault(module, []).append(name)
         for problem in (*case.findall("failure"), *case.findall("error")):
-            self.failed[name] = problem.text or ""
+            self.failed.setdefault(module, {})[name] = problem.text or ""
 
-    def ran_of(self, module: str) -> list[str]:
-        """The tests of one module that ran."""
-        return [name for name in self.ran if name.startswith(f"{module}::")]
+    def summary(self) -> str:
+        """Return the counts, and the reasons of the skips."""
+        ran, failed = (sum(map(len, found.values())) for found in (self.ran, self.failed))
+        reasons = Counter(reason for module in self.skipped.values() for reason in module.values())
+        line = f"{ran} ran, {failed} failed, {reasons.total()} skipped"
+        why = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+        return f"{line} ({why})" if why else line
 
 
-@pytest.fixture
-def run_inside(tmp_path: Path) -> Callable[..., Inside]:
-    """Run test modules of tests/integration in a guest; every one of them must run, and none may fail."""
-    reason = guest.lacking()
-    if reason is not None:
-        pytest.skip(reason)
+def chosen(arrangement: str) -> list[str]:
+    """Return the modules that run in this guest."""
+    modules: Modules = MODULES[arrangement]
+    return [*modules.core, *(modules.more if EVERYTHING else ())]
 
-    def run(*modules: str, timeout_s: float, systemd: bool = False) -> Inside:
-        paths = " ".join(f"tests/integration/{module}.py" for module in modules)
-        script = f"python -m pytest -p no:cacheprovider -q --junitxml={guest.SHARED}/report.xml {paths}"
-        outcome = guest.boot(script, tmp_path / "shared", timeout_s=timeout_s, systemd=systemd)
-        assert outcome.code is not None, outcome
-        inside = Inside(outcome.directory / "report.xml")
-        kind = "systemd" if systemd else "cgroup v2"
-        counts = f"{len(inside.ran)} ran, {len(inside.failed)} failed, {len(inside.skipped)} skipped"
-        INSIDE.append(f"{kind}: {counts} ({', '.join(modules)})")
-        assert inside.failed == {}, outcome
-        assert outcome.code == 0, outcome
-        assert [module for module in modules if not inside.ran_of(module)] == []
-        return inside
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for an arrangement all of them, and for a module those that run there, guest by guest."""
+    if "module" in metafunc.fixturenames:
+        pairs = [(arrangement, module) for arrangement in MODULES for module in chosen(arrangement)]
+        metafunc.parametrize(("arrangement", "module"), pairs)
+    elif "arrangement" in metafunc.fixturenames:
+        metafunc.parametrize("arrangement", list(MODULES))
+
+
+@pytest.fixture(scope="session")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Inside]:
+    """Boot the guest of an arrangement, once, and run its modules there; the result holds for all tests."""
+
+    def run(arrangement: str) -> Inside:
+        if arrangement not in GUESTS:
+            reason = guest.lacking(arrangement)
+            if reason is not None:
+                pytest.skip(reason)
+            GUESTS[arrangement] = Inside(_boot(arrangement, tmp_path_factory.mktemp(arrangement)))
+        return GUESTS[arrangement]
 
     return run
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the long ones to `make test-vm`, which asks for them in the environment."""
-    if os.environ.get("TEST_VM") == "all":
-        return
-    for item in items:
-        if item.path.parent.name == "vm" and item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: make test-vm"))
+def _boot(arrangement: str, shared: Path) -> guest.Outcome:
+    paths = " ".join(f"tests/integration/test_{module}.py" for module in chosen(arrangement))
+    command = (
+        f"python -m pytest -p no:cacheprovider -q --junitxml={guest.SHARED}/report.xml "
+        f"-o faulthandler_timeout={STUCK_S} -o junit_family=xunit2 {paths}"
+    )
+    modules = MODULES[arrangement]
+    timeout_s = modules.core_s + (modules.more_s if EVERYTHING else 0)
+    return guest.boot(arrangement, command, shared, timeout_s=timeout_s)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Print for each guest how many tests ran in it."""
-    if INSIDE:
+    if GUESTS:
         terminalreporter.section("what ran in virtual machines")
-    for line in INSIDE:
-        terminalreporter.line(line)
+    for arrangement, found in GUESTS.items():
+        terminalreporter.line(f"{arrangement}: {found.summary()}")

@@ -1,8 +1,9 @@
 """A virtual machine on this machine's own files, for tests that need another arrangement of control groups.
 
-`virtme-ng` boots Debian's kernel in qemu, without hardware virtualization and with the root file system of this
-machine, read-only below a layer of its own. What is done inside changes nothing outside but the directory that
-both share. Inside, control groups are version 2 only; with `systemd=True` systemd is process 1.
+`virtme-ng` boots Debian's kernel in qemu, without hardware virtualization, with the root file system of this machine.
+What is done inside changes nothing outside but the one directory that both share. Inside, control groups are version 2
+only: in the arrangement "v2" nobody manages them, in the arrangement "systemd" a systemd does that is process 1.
+`machine/` holds what runs there: `init` prepares the machine, `script` runs the command, `units/` is systemd's part.
 """
 
 from __future__ import annotations
@@ -16,180 +17,133 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-KERNELS = ROOT / "build/vm/boot"  # where tools/bootstrap unpacks one
-VNG = Path(sys.executable).with_name("vng")
-SHARED = "/mnt"  # the shared directory as the guest sees it
-MEMORY = "2G"
+KERNELS = ROOT / "build/vm"  # where tools/bootstrap unpacks one
+VIRTME = Path(sys.executable).with_name("virtme-run")
+SYSTEMD = Path("/lib/systemd/systemd")
+SHARED = "/mnt"  # the shared directory as the guest sees it; machine/init mounts it
+LINGERING = "lingering"  # the user whose systemd runs in the arrangement "systemd"
+MEMORY = "3G"
 BOOT_S = 180  # patience for boot and power-off on a busy machine
+TAIL = 4000  # how much of an output is shown
 
+# The devices are those that virtme-run gives; `init` needs no parameter.
+KERNEL_PARAMETERS = "console=ttyS0 earlyprintk=serial,ttyS0,115200 loglevel=4 panic=-1 audit=off"
 # What the guest does not need of the interpreter and of the tree; anchored nowhere, as tar's patterns are.
 LEFT_OUT = (
     *("*.a", "*/.git", "*/.hypothesis", "*/.mypy_cache", "*/.ruff_cache", "*/.pytest_cache"),
-    *("*/config-3*", "*/ensurepip", "*/idlelib", "*/lib/python3*/test"),
-    *(
-        "*/site-packages/mesonbuild",
-        "*/site-packages/mypy*",
-        "*/site-packages/pip",
-        "*mypyc*",
-        "*/.venv/bin/ruff",
-    ),
+    *("*/config-3*", "*/ensurepip", "*/idlelib", "*/lib/python3*/test", "*/.venv/bin/ruff", "*mypyc*"),
+    *(f"*/site-packages/{name}" for name in ("mesonbuild", "mypy*", "pip")),
 )
-
-# The guest reads its root file system over 9p, a round trip for every look; hence the copies in memory.
-PREPARE = """
-modprobe loop
-set -e
-mount -t tmpfs -o mode=1777 none /tmp
-for directory in {directories}; do mount -t tmpfs -o mode=755 none "$directory"; done
-tar -xf {shared}/tree.tar -C /
-cd {root}
-export PATH={programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
-set +e
-"""
-
-# Nothing of this machine's services: a target of our own, with the message bus and the script.
-SYSTEMD = """
-mkdir -p /run/units
-cat >/run/units/guest.target <<'END'
-[Unit]
-DefaultDependencies=no
-Requires=dbus.socket guest.service
-END
-cat >/run/units/guest.service <<'END'
-[Unit]
-DefaultDependencies=no
-Requires=dbus.socket
-After=dbus.socket
-SuccessAction=exit-force
-FailureAction=exit-force
-[Service]
-Type=oneshot
-TimeoutStartSec=infinity
-ExecStart=/bin/sh {shared}/service
-StandardOutput=append:{shared}/output
-StandardError=append:{shared}/output
-END
-cat >/run/units/dbus.socket <<'END'
-[Unit]
-DefaultDependencies=no
-[Socket]
-ListenStream=/run/dbus/system_bus_socket
-END
-cat >/run/units/dbus.service <<'END'
-[Unit]
-DefaultDependencies=no
-Requires=dbus.socket
-[Service]
-Type=notify
-ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile
-END
-env -i container=guest SYSTEMD_UNIT_PATH=/run/units: SYSTEMD_LOG_TARGET=console PATH="$PATH" \
-    unshare --pid --fork --kill-child --mount --mount-proc /lib/systemd/systemd --system --unit=guest.target
-exit "$(cat {shared}/service-code)"
-"""
-SERVICE = """
-cd {root}
-export PATH={programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1
-(
-{script}
+NEEDED = (  # program, and the Debian package that brings it
+    (str(VIRTME), "virtme-ng"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("depmod", "kmod"),
+    ("busybox", "busybox-static"),
 )
-echo $? >{shared}/service-code
-"""
+NEEDED_FOR_SYSTEMD = (  # file, and the Debian package that brings it
+    (SYSTEMD, "systemd"),
+    (Path("/usr/lib/systemd/user/dbus.socket"), "dbus-user-session"),
+)
 
 
 class Outcome:
-    """What a guest left: the exit code of the script (None when it did not come to its end) and its output."""
+    """What a guest left: the exit code of its command, None when it did not come to its end, and what it said."""
 
-    def __init__(self, code: int | None, output: str, console: str, directory: Path) -> None:
+    def __init__(self, code: int | None, shared: Path, complaint: str) -> None:
         self.code = code
-        self.output = output
-        self.console = console
-        self.directory = directory
+        self.shared = shared
+        self.complaint = complaint
 
     def __repr__(self) -> str:
-        told = self.output or self.console
-        return f"Outcome({self.code}, …{told[-4000:]!r})"
+        parts = [f"the guest's command ended with {self.code}; {self.complaint}".rstrip("; ")]
+        for name in ("output", "boot", "console"):
+            text = _text(self.shared / name).strip()
+            if text:
+                parts.append(f"--- the end of its {name}:\n{text[-TAIL:]}")
+        return "\n".join(parts)
 
 
 def kernel() -> Path | None:
     """Return the newest kernel that was unpacked for the tests, None without one."""
-    found = sorted(KERNELS.glob("vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+    found = sorted(KERNELS.glob("boot/vmlinuz-*"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
 
-def lacking() -> str | None:
+def lacking(arrangement: str) -> str | None:
     """Return what is missing for a guest, as the reason of a skip; None when everything is there."""
     if os.geteuid() != 0:
         return "needs root: the guest reads this machine's files as they are"
-    for program, source in (
-        (str(VNG), "virtme-ng"),
-        ("qemu-system-x86_64", "qemu-system-x86"),
-        ("depmod", "kmod"),
-    ):
-        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            return f"no virtual machine without {source} (`make test-vm` installs it)"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [package for program, package in NEEDED if shutil.which(program, path=path) is None]
+    if arrangement == "systemd":
+        missing += [package for file, package in NEEDED_FOR_SYSTEMD if not file.exists()]
+    if missing:
+        return f"no virtual machine without {', '.join(missing)} (Debian packages; see tools/bootstrap)"
     if kernel() is None:
         return "no virtual machine without a kernel for it (`make test-vm` fetches one)"
     return None
 
 
-def boot(script: str, shared: Path, *, timeout_s: float, systemd: bool = False) -> Outcome:
-    """Run the shell script `script` as root inside of a guest, in a copy of this tree; wait for its end.
+def boot(arrangement: str, command: str, shared: Path, *, timeout_s: float) -> Outcome:
+    """Run the shell command `command` as root inside of a guest, in a copy of this tree; wait for its end.
 
     `shared` is a directory that both see, there as /mnt; files for the guest are put there before, and its results
-    are found there. `timeout_s` bounds the script, not the boot.
+    are found there. `timeout_s` bounds the command; after it, and some patience for the boot, the guest is ended.
     """
     shared.mkdir(parents=True, exist_ok=True)
     _pack(shared / "tree.tar")
-    if systemd:
-        (shared / "service").write_text(SERVICE.format(script=script, **_words()))
-        script = SYSTEMD.format(**_words())
-    (shared / "script").write_text(PREPARE.format(**_words()) + script)
-    command = _command(shared)
+    (shared / "command").write_text(command)
+    (shared / "environment").write_text(
+        "".join(f"{name}={shlex.quote(value)}\n" for name, value in _environment(arrangement).items())
+    )
     with open(shared / "console", "wb") as console:
-        _run(command, console.fileno(), timeout_s + BOOT_S)
+        complaint = _run(_machine(shared), console.fileno(), timeout_s + BOOT_S)
     (shared / "tree.tar").unlink()
     code = _text(shared / "code").strip()
-    return Outcome(int(code) if code else None, _text(shared / "output"), _text(shared / "console"), shared)
+    return Outcome(int(code) if code else None, shared, complaint)
 
 
-def _command(shared: Path) -> list[str]:
+def _environment(arrangement: str) -> dict[str, str]:
+    """Return what the programs in machine/ read."""
     found = kernel()
     assert found is not None
-    words = [
-        *(str(VNG), "--disable-kvm", "--disable-microvm", "--cpus", "2", "--memory", MEMORY),
-        *("--append", "panic=-1", "--run", str(found), "--rwdir", f"{SHARED}={shared}"),
-    ]
-    return [*words, "--", f"/bin/sh {SHARED}/script >{SHARED}/output 2>&1; echo $? >{SHARED}/code"]
-
-
-def _run(command: list[str], console: int, timeout_s: float) -> None:
-    """Run the guest in a session of its own, so that nothing of it outlives the time that it has."""
-    environment = {
-        **os.environ,
-        "PATH": f"{VNG.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+    version = found.name.partition("-")[2]
+    return {
+        "ARRANGEMENT": arrangement,
+        "ROOT": str(ROOT),
+        "PROGRAMS": str(Path(sys.executable).parent),
+        "MODULES": str(KERNELS / "lib/modules" / version),
+        "COPIED": " ".join(_copied()),
+        "LINGERING": LINGERING,
     }
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=console,
-        stderr=console,
-        start_new_session=True,
-    ) as process:
+
+
+def _machine(shared: Path) -> list[str]:
+    """Return the command that is the guest. virtme-run brings the initial ramdisk with the modules and the devices."""
+    parameters = f"{KERNEL_PARAMETERS} init={ROOT}/tests/vm/machine/init"
+    return [
+        *(str(VIRTME), "--kimg", str(kernel()), "--mods", "auto", "--force-9p", "--disable-kvm"),
+        *("--disable-microvm", "--cpus", "2", "--memory", MEMORY, "--overlay-rwdir", "/tmp"),
+        *("--rwdir", f"{SHARED}={shared}", "--qemu-opts", "-no-reboot", "-append", parameters),
+    ]
+
+
+def _run(command: list[str], console: int, timeout_s: float) -> str:
+    """Run the guest in a session of its own, so that nothing of it outlives the time that it has.
+
+    Returns a complaint, empty without one.
+    """
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": console, "stderr": console}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **streams) as process:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            os.write(console, b"\nguest: its time is over\n")
+            return f"it was not done after {timeout_s:.0f} s and was ended"
         finally:
-            _end_session(process)
-
-
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process group; it stays ours to name until its leader has been waited for."""
-    if process.poll() is None:
-        os.killpg(process.pid, 9)
+            if process.poll() is None:  # the group stays ours to name until its leader has been waited for
+                os.killpg(process.pid, 9)
+    return "" if process.returncode == 0 else f"qemu ended with {process.returncode}"
 
 
 def _copied() -> list[str]:
@@ -197,16 +151,6 @@ def _copied() -> list[str]:
     base = sys.base_prefix
     library = sysconfig.get_path("stdlib") if base in ("/", "/usr", "/usr/local") else base
     return [library, str(ROOT)]
-
-
-def _words() -> dict[str, str]:
-    """Return what the scripts name."""
-    return {
-        "directories": " ".join(shlex.quote(path) for path in _copied()),
-        "shared": SHARED,
-        "root": shlex.quote(str(ROOT)),
-        "programs": shlex.quote(str(VNG.parent)),
-    }
 
 
 def _pack(archive: Path) -> None:

@@ -1,0 +1,54 @@
+"""Which modules of tests/integration run in which guest.
+
+All that touches control groups, and what depends on them; what does not is the same on this machine. The core runs
+with `make test`, all of it with `make test-vm`. A module whose every test is skipped in a guest does not belong there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Modules(NamedTuple):
+    """The `core` and what there is `more`, each with the seconds that it may take on a busy machine."""
+
+    core: tuple[str, ...]
+    core_s: float
+    more: tuple[str, ...]
+    more_s: float
+
+
+MODULES = {
+    "v2": Modules(
+        core=(
+            *(
+                "cgroups_lifecycle",
+                "cgroups_limits",
+                "cgroups_ebpf",
+                "cgroups_stats",
+                "cgroups_notifications",
+            ),
+            *("lifecycle", "unified", "pause", "update"),
+        ),
+        core_s=900,
+        more=(
+            *("cgroup_mounts", "devices", "many_containers", "namespaces", "nested", "processes", "rootless"),
+            *("seccomp", "userns"),
+        ),
+        more_s=2400,
+    ),
+    "systemd": Modules(
+        core=("systemd", "systemd_user"),
+        core_s=900,
+        more=(
+            "cgroups_systemd",
+            "cgroups_limits",
+            "cgroups_stats",
+            "lifecycle",
+            "pause",
+            "unified",
+            "update",
+        ),
+        more_s=1800,
+    ),
+}
