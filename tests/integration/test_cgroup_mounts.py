@@ -17,6 +17,7 @@ from .boxes import MODES, Box, host_mounts
 if TYPE_CHECKING:
     from .conftest import Bundle
 
+TOP = "/sys/fs/cgroup"
 OPTIONS = ("nosuid", "noexec", "nodev")
 
 
@@ -27,78 +28,84 @@ def box(bundle: Bundle, request: pytest.FixtureRequest) -> Box:
 
 
 @pytest.fixture
-def hierarchies() -> list[str]:
-    """The names of the host's v1 hierarchies and of the unified one beside them."""
+def places() -> dict[str, str]:
+    """Where the container finds each of the host's hierarchies, and of what type: one alone is all there is."""
     found = new(None, container_id="test-names")
     if found.mode == "v2":
-        pytest.skip("this host has cgroup v2 only")
-    return [cgroup.mount_point.rpartition("/")[2] for cgroup in found.cgroups]
+        return {TOP: "cgroup2"}
+    return {
+        f"{TOP}/{cgroup.mount_point.rpartition('/')[2]}": "cgroup" if cgroup.controllers else "cgroup2"
+        for cgroup in found.cgroups
+    }
 
 
 @pytest.mark.parametrize("namespace", [True, False], ids=["cgroupns", "host"])
-def test_each_hierarchy_is_mounted(box: Box, hierarchies: list[str], namespace: bool) -> None:
-    """On a small tmpfs, each at its usual name, never to be executed from."""
+def test_each_hierarchy_is_mounted(box: Box, places: dict[str, str], namespace: bool) -> None:
+    """Several on a small tmpfs, each at its usual name, never to be executed from."""
     if not namespace:
         box.bundle.remove_namespace("cgroup")
-    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
+    box.mount(TOP, "cgroup", "cgroup", *OPTIONS)
 
     mounts = box.mounts()
 
-    assert mounts["/sys/fs/cgroup"].fstype == "tmpfs"
-    for name in hierarchies:
-        mount = mounts[f"/sys/fs/cgroup/{name}"]
-        assert mount.fstype == ("cgroup2" if name == "unified" else "cgroup")
-        assert {*OPTIONS, "rw"} <= mount.options
+    assert mounts[TOP].fstype == places.get(TOP, "tmpfs")
+    for place, fstype in places.items():
+        assert mounts[place].fstype == fstype
+        assert {*OPTIONS, "rw"} <= mounts[place].options
 
 
 @pytest.mark.parametrize("namespace", [True, False], ids=["cgroupns", "host"])
 def test_root_of_each_hierarchy_is_the_containers_cgroup(
-    box: Box, hierarchies: list[str], namespace: bool
+    box: Box, places: dict[str, str], namespace: bool
 ) -> None:
     """The container finds itself there, and none of its neighbours."""
     if not namespace:
         box.bundle.remove_namespace("cgroup")
-    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
+    box.mount(TOP, "cgroup", "cgroup", *OPTIONS)
 
-    run = box.sh("cd /sys/fs/cgroup; for i in *; do echo $i $(cat $i/cgroup.procs | tr '\\n' ' '); done")
+    run = box.sh(f"for i in {' '.join(places)}; do echo $i $(tr '\\n' ' ' <$i/cgroup.procs); done; ls {TOP}")
 
-    assert [line.split()[0] for line in run.lines] == sorted(hierarchies)
-    assert all(" 1" in line for line in run.lines), run.lines
+    assert [line.split()[0] for line in run.lines[: len(places)]] == list(places)
+    assert all(line.split()[1] == "1" for line in run.lines[: len(places)]), run.lines
+    if TOP not in places:
+        assert run.lines[len(places) :] == sorted(place.removeprefix(f"{TOP}/") for place in places)
 
 
 @pytest.mark.parametrize("namespace", [True, False], ids=["cgroupns", "host"])
-def test_readonly_cgroups_cannot_be_changed(box: Box, hierarchies: list[str], namespace: bool) -> None:
+def test_readonly_cgroups_cannot_be_changed(box: Box, places: dict[str, str], namespace: bool) -> None:
     """Nor can the tmpfs that holds them; the host's mounts stay as they are."""
     if not namespace:
         box.bundle.remove_namespace("cgroup")
-    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS, "ro")
+    box.mount(TOP, "cgroup", "cgroup", *OPTIONS, "ro")
     before = host_mounts(box.bundle)
+    tried = sorted({TOP, *places})
 
-    run = box.sh("cd /sys/fs/cgroup; mkdir a; for i in *; do mkdir $i/a; done; ls -d */a")
+    run = box.sh(f"for i in {' '.join(tried)}; do mkdir $i/a; ls -d $i/a; done")
 
     assert run.stdout == ""
-    assert run.stderr.count("Read-only file system") == len(hierarchies) + 1
+    assert run.stderr.count("Read-only file system") == len(tried)
     assert host_mounts(box.bundle) == before
 
 
-def test_writable_cgroups_may_be_divided(box: Box, hierarchies: list[str]) -> None:
+def test_writable_cgroups_may_be_divided(box: Box, places: dict[str, str]) -> None:
     """The negative of the above: without `ro` an init system in the container makes its own below."""
-    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
+    box.mount(TOP, "cgroup", "cgroup", *OPTIONS)
+    place = f"{TOP}/pids" if f"{TOP}/pids" in places else next(iter(places))
 
-    run = box.sh("mkdir /sys/fs/cgroup/pids/a && rmdir /sys/fs/cgroup/pids/a && echo done")
+    run = box.sh(f"mkdir {place}/a && rmdir {place}/a && echo done")
 
     assert run.stdout == "done\n"
 
 
 def test_co_mounted_controllers_are_found_by_each_name(box: Box) -> None:
     """Programs look for /sys/fs/cgroup/cpu, whether it is mounted alone or as cpu,cpuacct."""
-    box.mount("/sys/fs/cgroup", "cgroup", "cgroup", *OPTIONS)
+    box.mount(TOP, "cgroup", "cgroup", *OPTIONS)
     found = new(None, container_id="test-names")
     links = {link for cgroup in found.cgroups for link in cgroup.links}
     if not links:
         assert all(len(cgroup.controllers) <= 1 for cgroup in found.cgroups)
 
-    run = box.sh("cd /sys/fs/cgroup; for i in *; do test -L $i && echo $i; done; true")
+    run = box.sh(f"cd {TOP}; for i in *; do test -L $i && echo $i; done; true")
 
     assert set(run.lines) == links
 
