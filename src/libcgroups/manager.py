@@ -219,6 +219,14 @@ class Manager(ABC):
             self.apply({key: value for key, value in (resources or {}).items() if key != "devices"})
             self.apply({key: value for key, value in (resources or {}).items() if key == "devices"})
 
+    def device_program(self, resources: Resources | None) -> bytes:  # noqa: ARG002  # v1 has a controller for it
+        """Return the program that decides about devices on cgroup v2 as `resources` say; empty where none does.
+
+        For a caller that attaches it itself before the first process enters a cgroup that `create` made, called
+        `devices.program.PROGRAM_NAME`, and leaves the rules out of what it gives to `apply`. Raises InvalidArgument.
+        """
+        return b""
+
     def _refuse_without_cgroup(self, pointer: str) -> Unsupported:
         return Unsupported(
             f"{pointer} cannot be limited without a cgroup ({self.reason or 'no hierarchy is mounted'})",

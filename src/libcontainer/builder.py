@@ -199,7 +199,7 @@ class InitContainerBuilder:
         common = self.common
         root = common.root_path or state.default_root()
         manager, resources = self._manager(spec, host)
-        options = self._options(spec, manager, host)
+        options = self._options(spec, manager, resources, host)
         seccomp = (spec.get("linux") or {}).get("seccomp")
         if seccomp:
             from libcontainer.seccomp import prepare
@@ -280,7 +280,11 @@ class InitContainerBuilder:
         root = self.common.root_path or state.default_root()
         return f"{root}/{self.common.container_id}/notify"
 
-    def _options(self, spec: dict[str, Any], manager: Any, host: Host) -> Options:
+    def _options(
+        self, spec: dict[str, Any], manager: Manager, resources: dict[str, Any] | None, host: Host
+    ) -> Options:
+        # A scope of systemd does not exist before it is started with its first process.
+        self_join = not self.systemd and may_join_itself(spec, host)
         return Options(
             container_id=self.common.container_id,
             bundle=os.path.realpath(self.bundle),
@@ -292,8 +296,8 @@ class InitContainerBuilder:
             listen_fds=listen_fds(),
             cgroup_mode=manager.mode,
             cgroups=manager.cgroups,
-            # A scope of systemd does not exist before it is started with its first process.
-            self_join=not self.systemd and may_join_itself(spec, host),
+            self_join=self_join,
+            device_program=manager.device_program(resources) if self_join else b"",
             notify_directory=self._notify_directory(spec),
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from libcontainer.mount_options import MS_BIND
-from libcontainer.mounts import OPEN_TREE_CLONE, requests
+from libcontainer.mounts import OPEN_TREE_CLONE, PSEUDO, requests
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -55,6 +55,9 @@ DEFAULT_RULES: tuple[dict[str, Any], ...] = (
 )
 DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
 
+# File systems that init mounts without opening a device.
+WITHOUT_DEVICE = PSEUDO | {"overlay"}
+
 
 def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool) -> dict[str, Any] | None:
     """Return the cgroup resources with the complete list of device rules.
@@ -70,6 +73,29 @@ def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool)
         **(resources or {}),
         "devices": [DENY_ALL, *((resources or {}).get("devices") or ()), *DEFAULT_RULES],
     }
+
+
+def guard(context: Context) -> Iterator[Op]:
+    """Yield what attaches the program for the device rules on cgroup v2, before stage two is born in the cgroup.
+
+    Init may do by the rules what it has to: make nodes, open the default devices and terminals. But the device of
+    a file system that it mounts need not be among what the container may open: then the runtime attaches the
+    program when that is done, as it does where a program may be there already.
+    """
+    program = context.options.device_program
+    if not program or any(
+        [not mount.bind and mount.fstype not in WITHOUT_DEVICE for mount in requests(context)]
+    ):
+        return
+    from libcgroups.devices.program import PROGRAM_NAME
+
+    unified = next(cgroup for cgroup in context.options.cgroups if not cgroup.controllers)
+    yield do.GuardDevices(
+        pointer="/linux/resources/devices",
+        cgroup=context.descriptor("cgroup", unified.directory, "/linux/cgroupsPath"),
+        program=program,
+        name=PROGRAM_NAME,
+    )
 
 
 def compile_devices(context: Context) -> Iterator[Op]:

@@ -253,6 +253,7 @@ SUBJECTS = {
     "SetCapabilities": "setting the capabilities",
     "CopyUp": "copying {target} up",
     "PrepareFilter": "loading the system call filter",
+    "GuardDevices": "guarding the devices",
 }
 
 NEW_MOUNT_CALLS = frozenset(

@@ -84,12 +84,16 @@ class Creation(Conversation):
         with CgroupErrors():
             self.manager.create()
             self.manager.check_empty_and_thawed()
-        if len(self.manager.cgroups) != len(self.options.cgroups):
-            # Rootless, some could not be made: the container's view of its cgroups shows what there is.
-            from libcontainer.plan.compile import compile_init
+        if self.options.device_program and not all([cgroup.made for cgroup in self.manager.cgroups]):
+            # A program of a container before may be on it, which only the runtime finds and replaces.
+            self.options.device_program = b""
+        elif len(self.manager.cgroups) == len(self.options.cgroups):
+            return
+        # Rootless, some could not be made: the container's view of its cgroups shows what there is.
+        from libcontainer.plan.compile import compile_init
 
-            self.options.cgroups = self.manager.cgroups
-            self.plan = compile_init(self.spec, self.host, self.options)
+        self.options.cgroups = self.manager.cgroups
+        self.plan = compile_init(self.spec, self.host, self.options)
 
     def _enter_cgroup(self) -> None:
         if self.options.self_join:
@@ -152,8 +156,11 @@ class Creation(Conversation):
         if self.limited:
             return
         self.limited = True
+        resources = self.request.resources or {}
+        if any([isinstance(op, do.GuardDevices) for op in self.plan.first]):
+            resources = {name: value for name, value in resources.items() if name != "devices"}
         with CgroupErrors():
-            self.manager.apply(self.request.resources)
+            self.manager.apply(resources)
             if self.manager.mode == "v2" and self.host.privileged:
                 self._delegate()
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from libcgroups import detect
+from libcgroups.devices import bpf
+from libcgroups.devices.program import PROGRAM_NAME, compile_rules
+from libcgroups.devices.rules import parse
 
 from .conftest import YOUKI
 from .rootless import User, borrowed_user
@@ -129,6 +132,61 @@ def test_default_devices_can_be_used_and_others_only_made(runtime: str, box: Bun
     lines = done.stdout.splitlines()
     assert lines[:2] == ["2", "made"], done
     assert "Operation not permitted" in lines[2], done
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("device", [False, True], ids=["", "device"])
+def test_one_program_guards_the_devices_whoever_attached_it(
+    box: Bundle, used: bool, device: bool, tmp_path: Path
+) -> None:
+    """Init does it for a new cgroup. Where it must open a device for a mount, or a program of the container before is
+    there to be replaced, the runtime does it after init: in each case the rules hold, and an update finds the program.
+    """
+    limit(box)
+    if used:
+        cgroup(box).mkdir()
+        bpf.install(str(cgroup(box)), compile_rules(parse({"devices": [DENY_ALL]})))
+    if device:
+        if shutil.which("mkfs.ext4", path="/usr/sbin:/sbin") is None or not os.path.exists(
+            "/dev/loop-control"
+        ):
+            pytest.skip("needs mkfs.ext4 and loop devices")
+        box.mount("/mnt", loop_device(tmp_path), "ext4")
+    for kind in ("bounding", "effective", "permitted"):
+        box.process["capabilities"][kind] = MKNOD
+    box.process["args"] = ["/bin/sh", "-c", f"{DEVICES}\ngrep -c ' /mnt ext4 ' /proc/self/mounts"]
+    try:
+        with (
+            open(box.path / "out", "w+") as out,
+            box.build(stdout=out.fileno(), stderr=out.fileno()) as container,
+        ):
+            assert [name for _, name in bpf.attached(str(cgroup(box)))] == [PROGRAM_NAME.decode()]
+            container.start()
+            container.wait(60)
+            out.seek(0)
+            lines = out.read().splitlines()
+    finally:
+        if device:
+            subprocess.run(["losetup", "-d", box.spec["mounts"][-1]["source"]], check=True)
+        if used:
+            cgroup(box).rmdir()
+
+    assert lines[:2] == ["2", "made"], lines
+    assert "Operation not permitted" in lines[2]
+    assert lines[3:] == [str(int(device))]
+
+
+def loop_device(tmp_path: Path) -> str:
+    """A loop device with a file system on it."""
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(4 * MIB)
+    path = "/usr/sbin:/sbin:/usr/bin:/bin"
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, env={"PATH": path})
+    words = ["losetup", "--find", "--show", str(image)]
+    return subprocess.run(
+        words, check=True, capture_output=True, text=True, env={"PATH": path}
+    ).stdout.strip()
 
 
 def test_a_container_sees_its_own_cgroup_as_the_root(runtime: str, box: Bundle) -> None:

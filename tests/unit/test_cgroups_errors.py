@@ -76,7 +76,17 @@ def test_every_public_name_is_there() -> None:
 
 # A look at one file or at what is known already needs no thread; the rest is the life of a container's runtime.
 WITHOUT_TWIN = {
-    *("check", "cgroup_of", "exists", "from_state", "frozen", "open_fd", "plan_state", "populated"),
+    *(
+        "check",
+        "cgroup_of",
+        "device_program",
+        "exists",
+        "from_state",
+        "frozen",
+        "open_fd",
+        "plan_state",
+        "populated",
+    ),
     *("primary", "refuse_own_cgroup", "thaw_for_kill", "unified"),
 }
 

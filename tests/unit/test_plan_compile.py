@@ -18,6 +18,7 @@ from hypothesis import given
 from tests.strategies import specs
 
 from libcgroups.cgroup import Cgroup
+from libcgroups.devices.program import compile_rules
 from libcgroups.host import Hierarchy
 from libcontainer import InvalidConfig, Unsupported
 from libcontainer.host import Host
@@ -160,6 +161,11 @@ CASES: dict[str, tuple[dict[str, Any], Host, dict[str, Any]]] = {
     "default-classic-mounts": (default(), host(new_mount_api=False), {}),
     "default-v2": (default(), host(), {"cgroup_mode": "v2", "cgroups": V2}),
     "default-joining-itself": (default(), host(), {"self_join": True, "cgroups": V1 + V2}),
+    "default-guarding-devices": (
+        default(),
+        host(),
+        {"self_join": True, "cgroup_mode": "v2", "cgroups": V2, "device_program": bytes(16)},
+    ),
     "everything": (everything(), host(), {"preserve_fds": 2}),
     "no-pivot": (default(), host(), {"no_pivot": True}),
     "rootless": (rootless(), USER, {"cgroups": []}),
@@ -261,6 +267,22 @@ def test_no_new_privileges_is_set_before_the_payload_and_only_when_asked_for() -
     assert position(compiled(spec), do.SetNoNewPrivileges) < position(compiled(spec), do.Exec)
     del spec["process"]["noNewPrivileges"]
     assert not any(isinstance(op, do.SetNoNewPrivileges) for op in compiled(spec).ops)
+
+
+@pytest.mark.parametrize(
+    ("fstype", "options", "guarded"),
+    [("ext4", [], False), ("overlay", [], True), ("none", ["bind"], True), ("tmpfs", [], True)],
+)
+def test_devices_are_guarded_before_the_container_unless_a_mount_opens_one(
+    fstype: str, options: list[str], guarded: bool
+) -> None:
+    """The rules are the container's: what init has to open for a mount need not be among them."""
+    spec = default()
+    spec["mounts"].append({"destination": "/a", "type": fstype, "source": "/dev/a", "options": options})
+    plan = compiled(spec, self_join=True, cgroup_mode="v2", cgroups=V2, device_program=compile_rules([]))
+
+    found = [type(op) for op in plan.first if type(op) in (do.GuardDevices, do.Clone)]
+    assert found == ([do.GuardDevices, do.Clone] if guarded else [do.Clone])
 
 
 def test_absent_capabilities_mean_none() -> None:

@@ -18,14 +18,12 @@ import resource
 import struct
 import sys
 
-from libcgroups.devices.program import INSTRUCTION_BYTES
+from libcgroups.devices.program import INSTRUCTION_BYTES, PROGRAM_NAME
 from libcgroups.errors import CgroupError, NotPermitted, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcgroups.errors import Error
-
-PROGRAM_NAME = b"libcgroups_dev"  # at most 15 characters: BPF_OBJ_NAME_LEN
 
 # The number of the system call in each architecture's table, for processes of 64 and of 32 bits.
 _NUMBERS = {

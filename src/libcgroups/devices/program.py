@@ -38,6 +38,7 @@ _ACCESS_SHIFT = 16  # access_type: the access in the upper half, the kind of dev
 _KIND_MASK = 0xFFFF
 _SIGNED_MAX = (1 << 31) - 1
 INSTRUCTION_BYTES = 8
+PROGRAM_NAME = b"libcgroups_dev"  # by which ours are known; at most 15 characters: BPF_OBJ_NAME_LEN
 
 _Instruction = tuple[int, int, int, int, int]  # code, dst, src, offset, immediate
 

@@ -83,6 +83,15 @@ class V2Manager(Manager):
             self._limited.add(self.cgroup.directory)
             change.write(self.cgroup)
 
+    def device_program(self, resources: Resources | None) -> bytes:
+        """See Manager.device_program."""
+        if not self.cgroups or not (resources or {}).get("devices"):
+            return b""
+        from libcgroups.devices.program import compile_rules
+        from libcgroups.devices.rules import parse
+
+        return compile_rules(parse(resources or {}))
+
     def _wanted(self, resources: Resources | None) -> list[Change]:
         if not resources:
             return []

@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-#define BUILD_ID UINT64_C(0xe55848e5ca869d)
+#define BUILD_ID UINT64_C(0xedc2cf584fef34)
 
 #define LIKE_SOURCE 0
 #define DIRECTORY 1
@@ -114,6 +114,14 @@ struct set_affinity {
 	struct text cpus;
 };
 int op_set_affinity(struct run *run, const struct set_affinity *op);
+
+#define OP_GUARD_DEVICES 16
+struct guard_devices {
+	int64_t cgroup;
+	struct text program;
+	struct text name;
+};
+int op_guard_devices(struct run *run, const struct guard_devices *op);
 
 #define OP_SET_PROPAGATION 20
 struct set_propagation {
@@ -491,6 +499,7 @@ static const struct layout layouts[] = {
 	[13] = { "JoinCgroup", "f" },
 	[14] = { "JoinNamespaces", "fi" },
 	[15] = { "SetAffinity", "b" },
+	[16] = { "GuardDevices", "fbt" },
 	[20] = { "SetPropagation", "ti" },
 	[21] = { "MakeParentPrivate", "t" },
 	[22] = { "OpenRootfs", "ti" },
@@ -573,6 +582,8 @@ static inline int dispatch(struct run *run, unsigned code, const void *operands)
 		return op_join_namespaces(run, operands);
 	case OP_SET_AFFINITY:
 		return op_set_affinity(run, operands);
+	case OP_GUARD_DEVICES:
+		return op_guard_devices(run, operands);
 	case OP_SET_PROPAGATION:
 		return op_set_propagation(run, operands);
 	case OP_MAKE_PARENT_PRIVATE:

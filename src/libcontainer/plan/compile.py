@@ -59,6 +59,7 @@ def _stage_one(context: Context) -> Iterator[Op]:
     if _enters_rootfs_early(context):
         rootfs = context.options.rootfs.encode()
         yield do.ChangeDirectory(pointer="/root/path", path=rootfs, make=0, final=1)
+    yield from devices.guard(context)
     yield from namespaces.enter(context)
 
 

@@ -37,7 +37,8 @@ class Options:
     `listen_fds` by the LISTEN_FDS protocol (sd_listen_fds(3)) and `preserve_fds` after them. `cgroup_mode` is
     the host's arrangement ("v1", "hybrid", "v2", "none") and `cgroups` the container's cgroups
     (libcgroups.cgroup.Cgroup). With `self_join` stage two enters them itself (v1), or is born in the
-    unified one, instead of the runtime moving stage one. `notify_directory` is that of the notify socket
+    unified one, instead of the runtime moving stage one; `device_program` is what stage one attaches to that
+    before, if it may (libcontainer.devices.guard). `notify_directory` is that of the notify socket
     (libcontainer.notify_socket), None without one.
     """
 
@@ -52,6 +53,7 @@ class Options:
     cgroup_mode = "none"
     cgroups: Any = ()
     self_join = False
+    device_program = b""
     notify_directory: str | None = None
 
     def __init__(self, **values: Any) -> None:

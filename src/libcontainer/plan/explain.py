@@ -82,8 +82,8 @@ def explain(
         .with_no_pivot(no_pivot)
         .with_no_new_keyring(no_new_keyring)
     )
-    manager, _ = builder._manager(spec, host)
-    options = builder._options(spec, manager, host)
+    manager, resources = builder._manager(spec, host)
+    options = builder._options(spec, manager, resources, host)
     lines = [f"warning: {sentence}" for sentence in warnings(spec)]
     return lines + describe(compile_init(spec, host, options))
 
@@ -110,7 +110,8 @@ def _value(op: Op, name: str, kind: str, value: object, descriptors: list[Descri
     if kind == "Fd":
         assert isinstance(value, int)
         return "none" if value == do.NO_FD else _descriptor(descriptors[value])
-    if isinstance(op, do.PrepareFilter) and isinstance(value, bytes):
+    if isinstance(op, (do.PrepareFilter, do.GuardDevices)) and kind == "Blob":
+        assert isinstance(value, bytes)
         return f"{len(value) // 8}-instructions"
     if isinstance(value, bytes):
         return value.hex() if kind == "Blob" else _text(value)

@@ -250,6 +250,19 @@ class SetAffinity(Op, code=15):
 # --- the root file system and mounts
 
 
+class GuardDevices(Op, code=16):
+    """Let `program`, of type BPF_PROG_TYPE_CGROUP_DEVICE, decide about the devices of the unified cgroup `cgroup`,
+    beside those that others attached there. bpf(2).
+
+    The kernel keeps it as long as the cgroup. By `name` an update finds it, to replace it. The cgroup is new, so
+    there is none of ours to be replaced. Linux 5.11: before, a program counts as locked memory.
+    """
+
+    cgroup: Fd
+    program: Blob
+    name: Text
+
+
 class SetPropagation(Op, code=20):
     """Set the propagation (`flags`, MS_*) of the mount at `path` of the current root. mount_namespaces(7)."""
 
