@@ -15,6 +15,7 @@ from libcgroups import detect
 from libcgroups.devices import bpf
 from libcgroups.devices.program import PROGRAM_NAME, compile_rules
 from libcgroups.devices.rules import parse
+from libcontainer.devices import DEFAULT_RULES
 
 from .conftest import YOUKI
 from .rootless import User, borrowed_user
@@ -134,8 +135,11 @@ def test_default_devices_can_be_used_and_others_only_made(runtime: str, box: Bun
     assert "Operation not permitted" in lines[2], done
 
 
-@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
-@pytest.mark.parametrize("device", [False, True], ids=["", "device"])
+@pytest.mark.parametrize(
+    ("used", "device"),
+    [(False, False), (True, False), (False, True)],
+    ids=["new", "used", "mount-of-a-device"],
+)
 def test_one_program_guards_the_devices_whoever_attached_it(
     box: Bundle, used: bool, device: bool, tmp_path: Path
 ) -> None:
@@ -145,7 +149,7 @@ def test_one_program_guards_the_devices_whoever_attached_it(
     limit(box)
     if used:
         cgroup(box).mkdir()
-        bpf.install(str(cgroup(box)), compile_rules(parse({"devices": [DENY_ALL]})))
+        bpf.install(str(cgroup(box)), compile_rules(parse({"devices": [*DEFAULT_RULES]})))
     if device:
         if shutil.which("mkfs.ext4", path="/usr/sbin:/sbin") is None or not os.path.exists(
             "/dev/loop-control"
