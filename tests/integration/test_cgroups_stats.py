@@ -44,7 +44,7 @@ def test_cpu_time_is_what_the_process_used(manager: Manager) -> None:
     cpu = manager.stats().cpu
 
     assert cpu.usage_ns is not None
-    assert used_ns <= cpu.usage_ns < used_ns + 300 * MS  # the end of the interpreter counts, too
+    assert used_ns <= cpu.usage_ns < 100 * used_ns  # the end of the interpreter counts, too
     assert cpu.user_ns is not None
     assert cpu.system_ns is not None
     assert abs(cpu.user_ns + cpu.system_ns - cpu.usage_ns) < 100 * MS

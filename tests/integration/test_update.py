@@ -149,7 +149,7 @@ def test_a_paused_and_a_created_container_can_be_updated(bundle: Bundle) -> None
 def test_the_same_resources_again_and_again_are_accepted(bundle: Bundle) -> None:
     """containerd sends all it knows with each update, in use as the memory may be."""
     everything = {
-        "cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0", "mems": "0"},
+        "cpu": {"shares": 512, "quota": 200000, "period": 100000, "cpus": "0", "mems": "0"},
         "memory": {"limit": 64 * MIB, "swap": 64 * MIB, "reservation": 32 * MIB},
         "pids": {"limit": 100},
     }
@@ -192,8 +192,10 @@ def test_a_value_that_the_kernel_refuses_leaves_everything_as_it_was(bundle: Bun
                 {"cpu": {"shares": 256, "cpus": "4095"}, "memory": {"limit": 64 * MIB}, "pids": {"limit": 7}}
             )
         assert caught.value.pointer == "/cpu/cpus"
+        # Without the check cgroup v2 would take the limit, and end the container by it.
+        memory = {"limit": 4096, "checkBeforeUpdate": True}
         with pytest.raises(CgroupError) as caught:
-            container.update({"cpu": {"shares": 128}, "memory": {"limit": 4096}, "pids": {"limit": 7}})
+            container.update({"cpu": {"shares": 128}, "memory": memory, "pids": {"limit": 7}})
         assert caught.value.pointer == "/memory/limit"
 
         assert {name: value(container, "cpu", name) for name in before} == before

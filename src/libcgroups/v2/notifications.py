@@ -10,7 +10,7 @@ from libcgroups.cgroup import Cgroup
 from libcgroups.errors import CgroupError, InvalidArgument, from_os
 from libcgroups.inotify import DELETE, MODIFY, Inotify
 from libcgroups.notifications import Oom, Source
-from libcgroups.stats import Pressure
+from libcgroups.stats import Pressure, Stall
 
 # v1's levels as stalls in two seconds: what systemd takes for pressure (systemd.resource-control(5),
 # MemoryPressureThresholdSec=), half of it, and as much with nobody getting on at all.
@@ -60,6 +60,8 @@ class StallSource(Source[Pressure]):
                 value=f"{kind} {stall_us} {window_us}",
                 remedy="use a window of 0.5 to 10 seconds, and a stall that is not longer",
             )
+        self._kind = kind
+        self._last = self._total(formats.pressure(cgroup, self._file))
         path, trigger = f"{cgroup.directory}/{self._file}", f"{kind} {stall_us} {window_us}"
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -72,8 +74,14 @@ class StallSource(Source[Pressure]):
             raise _refused(from_os(error, "write", path, trigger)) from error
 
     def take(self) -> Pressure | None:
-        """See Source.take. A removal makes the trigger ready, too."""
-        return formats.pressure(self.cgroup, self._file) if self.exists() else None
+        """See Source.take. A removal makes the trigger ready, too, and before the directory has gone."""
+        found = formats.pressure(self.cgroup, self._file)
+        last, self._last = self._last, self._total(found)
+        return found if self._last > last else None
+
+    def _total(self, pressure: Pressure) -> int:
+        stall: Stall = getattr(pressure, self._kind)
+        return stall.total_ns or 0
 
 
 def _refused(error: CgroupError) -> CgroupError:
