@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -23,6 +24,7 @@ from libcontainer import ExecError, InvalidArgument, SetupError, Timeout, handov
 from libcontainer.seccomp import notify
 
 from .conftest import YOUKI
+from .test_capabilities import PROBE as WHOAMI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -311,3 +313,38 @@ def test_start_that_is_killed_leaves_no_payload(bundle: Bundle, tmp_path: Path) 
             assert container.wait(30).code == 1
 
     assert not (bundle.rootfs / "ran").exists()
+
+
+def test_a_pids_limit_of_one_leaves_no_room_for_the_listener(bundle: Bundle, tmp_path: Path) -> None:
+    """Handing it out takes a second thread for a moment; a filter without a listener does not."""
+    bundle.linux["resources"] = {"pids": {"limit": 1}}
+    bundle.linux["seccomp"] = notified(tmp_path / "agent", "mkdir")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "agent"))
+        server.listen()
+        with bundle.build("true") as container:
+            with pytest.raises(SetupError, match="a thread for the listener") as caught:
+                container.start()
+            assert container.status == "stopped"
+    assert caught.value.pointer == "/linux/seccomp"
+    assert "pids limit" in str(caught.value.remedy)
+
+    bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    assert bundle.run("true").status.code == 0
+
+
+def test_a_set_user_id_program_is_one_with_a_listener_too(bundle: Bundle, tmp_path: Path) -> None:
+    """The thread that hands it out shares the file system state, which must not count as foreign (execve(2))."""
+    compiler = shutil.which("musl-gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    program = bundle.rootfs / "bin/whoami"
+    program.unlink()
+    subprocess.run([compiler, "-static", "-x", "c", "-o", program, "-"], input=WHOAMI.encode(), check=True)
+    program.chmod(0o4755)
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["noNewPrivileges"] = False
+    bundle.linux["seccomp"] = notified(tmp_path / "agent", "mkdir")
+
+    with agent_at(tmp_path / "agent"):
+        assert bundle.run("whoami").stdout == "1000 0"

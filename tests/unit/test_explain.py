@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from libcontainer import CgroupError, InvalidConfig
+from libcontainer import CgroupError, InvalidConfig, Unsupported
 from libcontainer.host import Host
 from libcontainer.plan import operations as do
 from libcontainer.plan.context import Descriptor, Plan
@@ -132,3 +132,21 @@ def test_the_systemd_driver_is_asked_as_create_would(tmp_path: Path) -> None:
 
     with pytest.raises(CgroupError, match="systemd does not run this host"):
         explain(str(tmp_path), systemd=True)
+
+
+def test_names_of_a_filter_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    """A mistyped name is no error, since a profile serves many kernels; here it is seen."""
+    spec = default_spec()
+    spec["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["read", "raed"], "action": "SCMP_ACT_ALLOW"}],
+    }
+    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    try:
+        lines = explain(str(tmp_path))
+    except Unsupported:
+        pytest.skip("needs libseccomp (Debian: libseccomp2)")
+
+    (told,) = [text for text in lines if text.startswith("warning: /linux/seccomp/syscalls/0/names")]
+    assert "'raed'" in told

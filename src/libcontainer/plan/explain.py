@@ -14,6 +14,8 @@ from libcontainer.spec.load import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from libcontainer.plan.context import Descriptor, Plan
     from libcontainer.plan.operations import Op
 
@@ -84,8 +86,21 @@ def explain(
     )
     manager, resources = builder._manager(spec, host)
     options = builder._options(spec, manager, resources, host)
-    lines = [f"warning: {sentence}" for sentence in warnings(spec)]
+    lines = [f"warning: {sentence}" for sentence in [*warnings(spec), *_passed_over(spec)]]
     return lines + describe(compile_init(spec, host, options))
+
+
+def _passed_over(spec: dict[str, Any]) -> list[str]:
+    """Return a sentence for each system call of the filter that libseccomp does not know."""
+    seccomp = (spec.get("linux") or {}).get("seccomp")
+    if not seccomp:
+        return []
+    from libcontainer.seccomp.libseccomp import library, unknown_names
+
+    return [
+        f"{pointer}: libseccomp {library().version} does not know {name!r}, which is passed over"
+        for pointer, name in unknown_names(seccomp)
+    ]
 
 
 def describe(plan: Plan) -> list[str]:

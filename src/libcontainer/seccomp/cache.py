@@ -60,25 +60,29 @@ def key(seccomp: dict[str, Any]) -> str:
 
 def _open(root: str) -> int:
     """Return a descriptor of the directory, made where it is missing; -1 where it is not ours alone."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         root_fd = state.open_root(root, create=True)
-    except InvalidArgument:
-        return -1  # whoever makes the container's own directory next will say so
-    try:
         try:
-            os.mkdir(DIRECTORY, 0o700, dir_fd=root_fd)
-        except FileExistsError:
-            pass
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-        directory = os.open(DIRECTORY, flags, dir_fd=root_fd)
-    except OSError:
-        return -1
-    finally:
-        os.close(root_fd)
+            _make(root_fd)
+            directory = os.open(DIRECTORY, flags, dir_fd=root_fd)
+        finally:
+            os.close(root_fd)
+    except (InvalidArgument, OSError):
+        return (
+            -1
+        )  # where it is the root that cannot be used, whoever makes the container's directory will say so
     if _is_ours(directory):
         return directory
     os.close(directory)
     return -1
+
+
+def _make(root_fd: int) -> None:
+    try:
+        os.mkdir(DIRECTORY, 0o700, dir_fd=root_fd)
+    except FileExistsError:
+        pass
 
 
 def _is_ours(fd: int) -> bool:

@@ -132,6 +132,17 @@ def build(seccomp: dict[str, Any]) -> bytes:
     return program
 
 
+def unknown_names(seccomp: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the names that are passed over, each with the pointer of its rule. Raises Unsupported."""
+    found = library()
+    return [
+        (f"/linux/seccomp/syscalls/{index}/names", name)
+        for index, entry in enumerate(seccomp.get("syscalls") or ())
+        for name in entry["names"]
+        if found.number(name.encode()) == _UNKNOWN
+    ]
+
+
 def _add_architectures(found: Library, context: int, seccomp: dict[str, Any]) -> list[int]:
     """Add the architectures to the machine's own, which is always there; return the tokens of all."""
     tokens = [found.native()]

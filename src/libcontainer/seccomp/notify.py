@@ -65,7 +65,10 @@ class Agent:
                 self._send(report.fd)
         except Error as error:
             raise _placed(error) from None
-        channel.send(CONTINUE)
+        try:
+            channel.send(CONTINUE)
+        except BrokenPipeError:
+            pass  # init has ended, as the end of the channel will tell
 
     def _send(self, listener: int) -> None:
         try:
