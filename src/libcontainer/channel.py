@@ -12,6 +12,12 @@ from struct import Struct, pack
 from libcontainer.errors import ProtocolError
 from libcontainer.plan.build_id import BUILD_ID
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libcontainer.seccomp.notify import Agent
+
 CHILD, SYNC, DESCRIPTOR, FAILED, STARTED = 1, 2, 3, 4, 5
 CONSOLE, NETLINK, LISTENER = 1, 2, 3
 CONTINUE, START = pack("<I", 1), pack("<I", 2)
@@ -121,6 +127,28 @@ class Channel:
         if report.kind == STARTED:
             self.last_words, report.fd = report.fd, -1
         return report
+
+    def await_payload(self, agent: Callable[[], Agent]) -> Report | None:
+        """Serve init until it has executed the payload.
+
+        Returns its last report: STARTED then, FAILED otherwise, None when it ended without a word. `agent` is
+        asked who gets the listener of a filter, where there is one; raises what that one raises.
+        """
+        last: Report | None = None
+        met: Agent | None = None
+        try:
+            while (report := self.receive()) is not None:
+                if report.kind == FAILED:
+                    return report
+                if report.kind == STARTED:
+                    last = report
+                else:
+                    met = met or agent()
+                    met.serve(report, self)
+        finally:
+            if met is not None:
+                met.close()
+        return last
 
     def _read_last_words(self) -> Report | None:
         """Return the failure of an init that could send nothing any more (init/seccomp.c), once."""

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from libcontainer.channel import Channel, Report
+    from libcontainer.channel import Channel
     from libcontainer.container import Container
     from libcontainer.seccomp.notify import Agent
     from libcontainer.state import Directory
@@ -51,27 +51,21 @@ def release(container: Container, directory: Directory) -> None:
 
 
 def _await_payload(container: Container, connection: Channel) -> None:
-    """Serve init until it has executed the payload, which ends the conversation, or has failed to."""
-    started = False
-    agent: Agent | None = None
+    """Wait until init has executed the payload; whatever goes wrong, the container has ended then."""
     try:
-        while (report := connection.receive()) is not None:
-            if report.kind == channel.FAILED:
-                from libcontainer.deletion import end
+        last = connection.await_payload(lambda: _agent(container))
+        if last is None:
+            raise SetupError(
+                f"init of {container.id} ended before it could execute the payload", step="start"
+            )
+        if last.kind == channel.FAILED:
+            raise _failure(container, last)
+    except Error:
+        from libcontainer.deletion import end
 
-                error = _failure(container, report)
-                end(container)  # init ends by itself; when we return, it has
-                raise error
-            if report.kind == channel.STARTED:
-                started = True
-            else:
-                agent = agent or _agent(container)
-                _serve(container, agent, report, connection)
-    finally:
-        if agent is not None:
-            agent.close()
-    if not started:
-        raise SetupError(f"init of {container.id} ended before it could execute the payload", step="start")
+        connection.close()
+        end(container)
+        raise
 
 
 def _agent(container: Container) -> Agent:
@@ -80,20 +74,6 @@ def _agent(container: Container) -> Agent:
 
     seccomp = container.spec()["linux"]["seccomp"]
     return Agent(seccomp, container._hook_state("created"), container._record["pid"])
-
-
-def _serve(container: Container, agent: Agent, report: Report, connection: Channel) -> None:
-    """Bring the agent and init together. Without the agent there is no payload."""
-    try:
-        agent.serve(report, connection)
-    except Error:
-        from libcontainer.deletion import end
-
-        connection.close()
-        end(container)
-        raise
-    if agent.holds_listener:
-        agent.await_execution(connection)
 
 
 def run_poststart(container: Container) -> None:

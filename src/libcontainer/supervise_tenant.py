@@ -81,25 +81,11 @@ class TenantCreation(Conversation):
             self.channel.close()
 
     def _await_payload(self, connection: Channel) -> None:
-        """Serve init until it has executed the payload, which ends the conversation, or has failed to."""
-        started = False
-        agent: Agent | None = None
-        try:
-            while (report := connection.receive()) is not None:
-                if report.kind == channel.FAILED:
-                    raise self._failure(report)
-                if report.kind == channel.STARTED:
-                    started = True
-                    continue
-                agent = agent or self._agent()
-                agent.serve(report, connection)
-                if agent.holds_listener:
-                    agent.await_execution(connection)
-        finally:
-            if agent is not None:
-                agent.close()
-        if not started:
+        last = connection.await_payload(self._agent)
+        if last is None:
             raise self._died()
+        if last.kind == channel.FAILED:
+            raise self._failure(last)
 
     def _agent(self) -> Agent:
         """Return the agent that gets the listener of the payload's filter."""

@@ -292,7 +292,7 @@ def test_agent_that_does_not_let_execve_go_on_is_told(
     with agent_at(tmp_path / "agent", lambda: None), bundle.build("true") as container:
         with pytest.raises(Timeout, match="has not answered the payload's execve") as caught:
             container.start()
-        assert container.status == "running"
+        assert container.status == "stopped"
 
     assert caught.value.pointer == "/linux/seccomp/listenerPath"
 

@@ -5,9 +5,9 @@ init that is not under the filter sends it to the runtime, which sends it on wit
 So every system call of the payload, its execve among them, can be notified, and none of init's is. The connection is
 made before the filter is loaded and closed after the one message.
 
-An agent that is absent, does not accept or does not read fails the start with an error, after 10 seconds at most. Once
-it holds the listener, the payload's calls wait for it; when it ends, the kernel answers them with ENOSYS
-(seccomp_unotify(2)).
+An agent that is absent, does not accept, does not read or does not let the payload be executed fails the start with an
+error, after 10 seconds at most. Later the payload's calls wait for it; when it ends, the kernel answers them with
+ENOSYS (seccomp_unotify(2)).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from libcontainer import handover
-from libcontainer.channel import CONTINUE, SYNC
+from libcontainer.channel import CONTINUE, DESCRIPTOR, SYNC
 from libcontainer.errors import Error, Timeout
 from libcontainer.strictjson import dumps
 
@@ -54,10 +54,13 @@ class Agent:
             }
         )
         self._fd = -1
-        self.holds_listener = False
 
     def serve(self, report: Report, channel: Channel) -> None:
-        """Connect where the report is a SYNC, send the listener where it is a DESCRIPTOR, and let init go on."""
+        """Connect where the report is a SYNC, send the listener where it is a DESCRIPTOR, and let init go on.
+
+        After that the payload's execve is left, which the agent may be asked about. Raises Timeout where it does not
+        answer, and what `handover` raises.
+        """
         try:
             if report.kind == SYNC:
                 self._fd = handover.connect(self._path, WHAT)
@@ -69,6 +72,8 @@ class Agent:
             channel.send(CONTINUE)
         except BrokenPipeError:
             pass  # init has ended, as the end of the channel will tell
+        if report.kind == DESCRIPTOR:
+            self._await_execution(channel)
 
     def _send(self, listener: int) -> None:
         try:
@@ -76,7 +81,6 @@ class Agent:
         finally:
             os.close(listener)
             self.close()
-        self.holds_listener = True
 
     def close(self) -> None:
         """Close the connection to the agent; closing twice is fine."""
@@ -84,15 +88,14 @@ class Agent:
             os.close(self._fd)
             self._fd = -1
 
-    def await_execution(self, channel: Channel) -> None:
-        """Wait until the payload is executed or says why not. Raises Timeout where the agent does not let it."""
+    def _await_execution(self, channel: Channel) -> None:
         if not channel.answers_within(EXECUTED_S):
             raise Timeout(
                 f"the seccomp agent at {self._path} has not answered the payload's execve for {EXECUTED_S:g} s",
                 step="start",
                 pointer=POINTER,
                 path=self._path,
-                remedy="the container goes on when it does; delete the container to give up",
+                remedy="let the agent answer execve at once, or do not notify it",
             )
 
 
