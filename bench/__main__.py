@@ -97,12 +97,15 @@ def measure(options: argparse.Namespace, directory: Path, records: Path) -> dict
     runtimes = [runtime for runtime in runtimes if works(runtime)]
     library, floor = Library(bundle, records), Floor(bundle)
     try:
+        for contestant in (library, *runtimes):
+            contestant.prepare()
         rows = measurements(library, floor, runtimes)
         for _, once in rows:  # programs and files into the page cache
             once()
         regimes = {ALONE: alone(rows, options.rounds), IN_A_ROW: in_a_row(rows, options.rounds)}
     finally:
-        floor.close()
+        for closing in (floor, library, *runtimes):
+            closing.close()
     many = at_once([library, *runtimes], options.at_once, max(2, options.rounds // 6))
     limits: dict[str, int | None] = {}
     if not options.no_memory:

@@ -30,18 +30,22 @@ class Bundle:
         for name in ("bin", "dev", "proc", "sys", "etc", "tmp"):
             (self.rootfs / name).mkdir(parents=True)
         compile_static(HERE / "true.c", self.rootfs / "bin" / "true")
+        compile_static(HERE / "pause.c", self.rootfs / "bin" / "pause")
         compile_static(HERE / "floor.c", self.floor)
         self.write(None)
-        self.limited = directory / "limited"
-        self.limited.mkdir()
-        self._write_limited()
+        limited, waiting = configuration(), configuration()
+        limited["linux"]["resources"].update(LIMITS)
+        waiting["process"]["args"] = ["/bin/pause"]
+        self.limited = self._beside("limited", limited)
+        self.waiting = self._beside("waiting", waiting)
 
-    def _write_limited(self) -> None:
-        """Write the configuration of the same container with the usual limits, in a bundle beside this one."""
-        spec = configuration()
+    def _beside(self, name: str, spec: dict[str, Any]) -> Path:
+        """Write another configuration for the same root file system, in a bundle beside this one."""
+        path = self.path.with_name(name)
+        path.mkdir()
         spec["root"]["path"] = str(self.rootfs)
-        spec["linux"]["resources"].update(LIMITS)
-        (self.limited / "config.json").write_text(json.dumps(spec))
+        (path / "config.json").write_text(json.dumps(spec))
+        return path
 
     def write(self, memory_limit: int | None) -> None:
         """Write config.json, with a memory limit in bytes or without one."""

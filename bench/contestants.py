@@ -1,4 +1,7 @@
-"""Who is measured: each contestant makes one container from the bundle and removes it again."""
+"""Who is measured: each contestant makes one container from the bundle and removes it again.
+
+One more process is started in a container that each has prepared for that.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from libcontainer import ContainerBuilder
+from libcontainer import Container, ContainerBuilder
 
 from .bundle import Bundle
 
@@ -37,6 +40,7 @@ class Runtime:
         self.bundle = bundle
         self.errors = directory / f"{name}.stderr"
         self.program = program
+        self.waiting = ""
 
     @property
     def version(self) -> str:
@@ -56,6 +60,21 @@ class Runtime:
         self.call("create", "--bundle", str(self.bundle.path), container_id)
         self.call("start", container_id)
         self.call("delete", "--force", container_id)
+
+    def prepare(self) -> None:
+        """Start the container that `exec` is measured in. Raises ContainerError."""
+        self.waiting = fresh_id()
+        self.call("create", "--bundle", str(self.bundle.waiting), self.waiting)
+        self.call("start", self.waiting)
+
+    def exec(self) -> float:
+        """Return the seconds that `exec` of /bin/true takes."""
+        return timed(lambda: self.call("exec", self.waiting, "/bin/true"))
+
+    def close(self) -> None:
+        """Remove the prepared container."""
+        if self.waiting:
+            self.call("delete", "--force", self.waiting)
 
     def call(self, *words: str) -> None:
         """Call the command and wait for it. Raises ContainerError."""
@@ -95,6 +114,7 @@ class Library:
         self.bundle = bundle
         self.root = directory / self.name
         self.null = os.open("/dev/null", os.O_RDWR)
+        self.waiting: Container | None = None
 
     def run(self) -> float:
         """Return the seconds that create, start, wait and delete take."""
@@ -104,11 +124,35 @@ class Library:
         """Return the same for a container with limits."""
         return timed(lambda: self.make(self.bundle.limited))
 
+    def prepare(self) -> None:
+        """Start the container that `exec` is measured in."""
+        self.waiting = self._builder().as_init(self.bundle.waiting).build()
+        self.waiting.start()
+
+    def exec(self) -> float:
+        """Return the seconds that /bin/true as a tenant takes, until its end."""
+        return timed(self._exec)
+
+    def _exec(self) -> None:
+        assert self.waiting is not None
+        null = self.null
+        with self.waiting.exec(["/bin/true"], stdin=null, stdout=null, stderr=null) as process:
+            status = process.wait()
+        if status.code != 0:
+            raise ContainerError(f"{self.name} exec: {status}")
+
+    def close(self) -> None:
+        """Remove the prepared container."""
+        if self.waiting is not None:
+            self.waiting.delete(force=True)
+
+    def _builder(self) -> ContainerBuilder:
+        builder = ContainerBuilder(fresh_id()).with_root_path(self.root)
+        return builder.with_stdin(self.null).with_stdout(self.null).with_stderr(self.null)
+
     def make(self, bundle: Path | None = None) -> None:
         """Make a container, run it to its end and remove it. Raises ContainerError."""
-        builder = ContainerBuilder(fresh_id()).with_root_path(self.root)
-        builder.with_stdin(self.null).with_stdout(self.null).with_stderr(self.null)
-        with builder.as_init(bundle or self.bundle.path).build() as container:
+        with self._builder().as_init(bundle or self.bundle.path).build() as container:
             container.start()
             status = container.wait()
         if status.code != 0:
@@ -215,4 +259,6 @@ def measurements(library: Library, floor: Floor, runtimes: Sequence[Runtime]) ->
     rows.append(("libcontainer, limits", library.run_limited))
     rows += [(f"{runtime.name} run", runtime.run) for runtime in runtimes]
     rows += [(f"{runtime.name} lifecycle", runtime.lifecycle) for runtime in runtimes]
+    rows.append(("libcontainer exec", library.exec))
+    rows += [(f"{runtime.name} exec", runtime.exec) for runtime in runtimes]
     return rows

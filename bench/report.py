@@ -16,6 +16,10 @@ ROWS = {
     "youki lifecycle": "youki create, start, delete --force",
     "crun lifecycle": "crun create, start, delete --force",
     "runc lifecycle": "runc create, start, delete --force",
+    "libcontainer exec": "another process in a container, in a Python process",
+    "youki exec": "youki exec",
+    "crun exec": "crun exec",
+    "runc exec": "runc exec",
 }
 
 # (row, compared with, target or None)
@@ -28,6 +32,10 @@ RATIOS: tuple[tuple[str, str, float | None], ...] = (
     ("youki run", "runc run", 0.8),
     ("youki lifecycle", "crun lifecycle", None),
     ("youki lifecycle", "runc lifecycle", 1.0),
+    ("libcontainer exec", "crun exec", 0.5),
+    ("libcontainer exec", "runc exec", None),
+    ("youki exec", "crun exec", None),
+    ("youki exec", "runc exec", 0.8),
 )
 
 Samples = Mapping[str, Sequence[float]]

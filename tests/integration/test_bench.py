@@ -31,4 +31,5 @@ def test_quick_benchmark_prints_ratios_and_leaves_nothing() -> None:
     found = json.loads(done.stdout)
     assert set(found["ratios"]) == {"alone", "in a row"}
     assert all(ratios["libcontainer / floor"] > 0 for ratios in found["ratios"].values())
+    assert all(found["seconds"][regime]["libcontainer exec"] for regime in found["seconds"])
     assert list(Path("/sys/fs/cgroup").glob("*/bench-*")) == []

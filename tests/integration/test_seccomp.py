@@ -9,6 +9,9 @@ import pytest
 
 from libcontainer import Container, ExecError, InvalidConfig, SetupError, Unsupported
 
+from .boxes import open_to_all
+from .tenants import ask, running
+
 if TYPE_CHECKING:
     from .conftest import Bundle
 
@@ -191,3 +194,27 @@ def test_an_architecture_of_another_byte_order_is_refused(bundle: Bundle) -> Non
 
     assert caught.value.pointer == "/linux/seccomp/architectures/0"
     assert Container.list(bundle.root) == []
+
+
+@pytest.mark.parametrize("userns", [False, True])
+@pytest.mark.parametrize("no_new_privileges", NNP)
+def test_tenant_is_under_the_containers_filter(probe: Bundle, no_new_privileges: bool, userns: bool) -> None:
+    """A second process without it would be the way around it, whatever its own options say."""
+    if userns:
+        probe.add_userns()
+        open_to_all(probe.rootfs)
+    probe.process["noNewPrivileges"] = no_new_privileges
+    probe.linux["seccomp"] = filtered("SCMP_ACT_ALLOW", rule("SCMP_ACT_ERRNO", "openat2", errnoRet=117))
+    words = ("probe", NATIVE, "call", str(OPENAT2), "0", "0", "0", "24")
+    process = {"args": list(words), "cwd": "/", "env": ["PATH=/bin"]}
+    with running(probe) as container:
+        for options in (
+            {},
+            {"no_new_privs": not no_new_privileges},
+            {"user": 1000},
+            {"process": {**process, "noNewPrivileges": no_new_privileges}},
+        ):
+            told = ask(container, *(() if "process" in options else words), **options)
+            assert told.lines[-1].endswith("errno 117"), options
+        with pytest.raises(ExecError, match="no such file or directory"):
+            container.exec(["/no/such/program"])

@@ -348,3 +348,24 @@ def test_a_set_user_id_program_is_one_with_a_listener_too(bundle: Bundle, tmp_pa
 
     with agent_at(tmp_path / "agent"):
         assert bundle.run("whoami").stdout == "1000 0"
+
+
+def test_listener_of_a_tenant_reaches_the_agent(bundle: Bundle, tmp_path: Path) -> None:
+    """Each process has a listener of its own; the state is the running container's, the number the tenant's."""
+    path = tmp_path / "agent"
+    bundle.linux["seccomp"] = notified(path, "mkdir")
+    with agent_at(path) as first, bundle.build("sleep", "1000") as container:
+        container.start()
+        path.unlink()
+        with agent_at(path, lambda: (-errno.EDOM, 0)) as second:
+            with container.exec(["mkdir", "/tmp/made"], stderr=subprocess.PIPE) as process:
+                stderr = process.communicate(timeout=30)[1]
+            assert second.states[0]["pid"] == process.pid
+            assert second.states[0]["state"]["pid"] == container.pid
+            assert second.states[0]["state"]["status"] == "running"
+        path.unlink()
+        with pytest.raises(InvalidArgument, match="agent"):
+            container.exec(["true"])
+    assert stderr is not None
+    assert os.strerror(errno.EDOM).encode() in stderr
+    assert not first.calls

@@ -60,6 +60,8 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "hello from the host" in done.stdout
+    assert "through the volume, and back over the loopback interface" in done.stdout
+    assert "hello from user 1000 in /mnt" in done.stdout
     assert "/process/cwd" in done.stdout
     assert traces() == before
 
