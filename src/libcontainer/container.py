@@ -150,16 +150,8 @@ class Container:
 
         `unknown` for a record that cannot be read.
         """
-        record = self._record
-        if record.get("unreadable"):
-            return "unknown"
-        if "startTime" not in record:
-            return "creating"
-        if self._exit is not None or not state.is_alive(record):
-            return "stopped"
-        if self._cgroup_is_frozen():
-            return "paused"
-        return "created" if self._awaits_start() else "running"
+        found = self._process_status()
+        return "paused" if found in ("created", "running") and self._cgroup_is_frozen() else found
 
     def state(self) -> dict[str, Any]:
         """Return the state of the runtime-spec (runtime.md "State") with `rootfs`, `created` and `owner`
@@ -380,6 +372,17 @@ class Container:
 
     # Parts of them
 
+    def _process_status(self) -> str:
+        """Return the status as far as the first process knows it: paused, it is created or running."""
+        record = self._record
+        if record.get("unreadable"):
+            return "unknown"
+        if "startTime" not in record:
+            return "creating"
+        if self._exit is not None or not state.is_alive(record):
+            return "stopped"
+        return "created" if self._awaits_start() else "running"
+
     def _has_console_size(self) -> bool:
         """Tell whether the configuration sets the size of the container's terminal."""
         if self._master < 0:
@@ -429,11 +432,11 @@ class Container:
             reason = "container not running" if status == "stopped" else f"the container is {status}"
             raise StateError(f"cannot {verb} {self.id}: {reason}", remedy=f"youki state {self.id}")
 
-    def _cgroup_is_frozen(self) -> bool:
+    def _cgroup_is_frozen(self, manager: Manager | None = None) -> bool:
         from libcgroups.errors import Error as CgroupFailure
 
         try:
-            return self._manager().frozen()
+            return (manager or self._manager()).frozen()
         except CgroupFailure:
             return False
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from libcontainer.spawn import Stream
 
 _REASONS = {
-    "creating": "that is being created",
-    "created": "that has not been started",
-    "stopped": "that has stopped",
-    "unknown": "whose record cannot be read",
+    "creating": " that is being created",
+    "created": " that has not been started",
+    "stopped": "",
+    "unknown": " whose record cannot be read",
 }
 
 
@@ -263,9 +263,7 @@ class _Start:
 
     def _prepare(self, builder: TenantContainerBuilder) -> None:
         container, common = self.container, builder.common
-        manager = container._manager() if "startTime" in container._record else None
-        _require_running(container, manager, builder.ignore_paused)
-        assert manager is not None
+        manager = _running_in(container, builder.ignore_paused)
         spec = container._stored_spec()
         spec = {**spec, "process": _process(builder, spec)}
         self._connect_console(builder, spec)
@@ -339,21 +337,24 @@ class _Start:
                 self.console = connect(path)
 
 
-def _require_running(container: Container, manager: Manager | None, ignore_paused: bool) -> None:
-    """Raise StateError unless a process can be started in the container."""
-    status = container.status
-    if status == "paused" and not ignore_paused:
+def _running_in(container: Container, ignore_paused: bool) -> Manager:
+    """Return the manager of the container's cgroup. Raises StateError where no process can be started in it."""
+    status = container._process_status()
+    if status != "running":
+        words = "cannot exec in a stopped container" if status == "stopped" else "cannot exec in a container"
+        raise StateError(
+            f"{words}{_REASONS[status]}: {container.id}",
+            step="exec",
+            remedy=f"youki state {container.id}",
+        )
+    manager = container._manager()
+    if not ignore_paused and container._cgroup_is_frozen(manager):
         raise StateError(
             f"cannot exec in a paused container (use --ignore-paused to override): {container.id}",
             step="exec",
             remedy="resume it, or let the process wait for that",
         )
-    if status in _REASONS or manager is None:
-        words = "cannot exec in a stopped container" if status == "stopped" else "cannot exec in a container"
-        detail = "" if status == "stopped" else f" {_REASONS.get(status, 'that is not running')}"
-        raise StateError(
-            f"{words}{detail}: {container.id}", step="exec", remedy=f"youki state {container.id}"
-        )
+    return manager
 
 
 def _process(builder: TenantContainerBuilder, spec: dict[str, Any]) -> dict[str, Any]:

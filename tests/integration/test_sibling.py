@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from libcontainer import Container
 
+from .tenants import running
+
 if TYPE_CHECKING:
     from .conftest import Bundle
 
@@ -19,6 +21,17 @@ try:
     container = ContainerBuilder(sys.argv[1]).with_root_path(sys.argv[2]).as_init(sys.argv[3]).as_sibling().build()
     print(container.pid)
     container.start()
+except Error as error:
+    print(type(error).__name__, error.step, error.remedy)
+"""
+
+# The same for a tenant.
+EXEC = """
+import sys
+from libcontainer import ContainerBuilder, Error
+try:
+    builder = ContainerBuilder(sys.argv[1]).with_root_path(sys.argv[2]).as_tenant().as_sibling()
+    print(builder.with_container_args(["sh", "-c", "exit 5"]).build().pid)
 except Error as error:
     print(type(error).__name__, error.step, error.remedy)
 """
@@ -63,3 +76,20 @@ def test_sibling_without_a_subreaper_is_refused_and_nothing_is_left(bundle: Bund
     assert "PR_SET_CHILD_SUBREAPER" in refused
     assert waited == "no child"
     assert Container.list(bundle.root) == []
+
+
+def enter(bundle: Bundle, kind: str) -> list[str]:
+    """Start a tenant as a sibling in a new program; return what that and its parent print."""
+    words = [sys.executable, "-c", PARENT, kind, "-c", EXEC, bundle.id, str(bundle.root)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+
+def test_tenant_that_is_a_sibling(bundle: Bundle) -> None:
+    """It is waited for by the caller's parent; without a subreaper it is refused, and nothing is left."""
+    with running(bundle) as container:
+        made, waited = enter(bundle, "subreaper")
+        assert waited == f"{made} 5"
+        refused, waited = enter(bundle, "plain")
+        assert refused.startswith("SetupError as_sibling")
+        assert waited == "no child"
+        assert container._manager().processes() == [container.pid]

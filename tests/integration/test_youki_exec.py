@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import libcontainer
 from libcontainer import Container
 
 from .conftest import YOUKI
@@ -197,6 +199,61 @@ def test_paused_container_waits_for_resume(box: Bundle) -> None:
             waiting.wait(0.3)
         box.youki("resume", box.id)
         assert waiting.wait(DEADLINE_S) == 9
+
+
+def test_cold_start_loads_nothing_that_only_a_new_container_needs(box: Bundle) -> None:
+    """The cost of a call is its imports, from the first to the last: each of these would be a part of it."""
+    main = str(Path(libcontainer.__file__).parents[1] / "youki" / "__main__.py")
+    words = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-X",
+        "importtime",
+        main,
+        "--root",
+        str(box.root),
+        "exec",
+        box.id,
+        "true",
+    ]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=60, check=True)
+    rows = [line.split("|") for line in done.stderr.splitlines() if line.startswith("import time:")]
+    loaded = {row[2].strip() for row in rows}
+
+    assert "libcontainer.supervise_tenant" in loaded
+    needless = {
+        "devices",
+        "idmap",
+        "mounts",
+        "plan.compile",
+        "plan.explain",
+        "process",
+        "spec.check",
+        "spec.load",
+    }
+    needless |= {"supervise", "terminal", "console", "failure"}
+    assert not loaded & {f"libcontainer.{name}" for name in needless}
+    assert not loaded & {
+        "typing",
+        "re",
+        "json",
+        "enum",
+        "dataclasses",
+        "pathlib",
+        "subprocess",
+        "socket",
+        "signal",
+    }
+    assert not loaded & {
+        "logging",
+        "argparse",
+        "contextlib",
+        "collections",
+        "functools",
+        "ctypes",
+        "tempfile",
+    }
 
 
 # Exit codes

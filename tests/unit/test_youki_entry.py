@@ -78,6 +78,7 @@ def test_state_imports_nothing_beyond_its_list(tmp_path: Path) -> None:
         ("start", "absent"),
         ("list",),
         ("create", "x"),
+        ("exec", "absent", "true"),
     ],
 )
 def test_no_frequent_command_loads_a_heavy_module(tmp_path: Path, words: tuple[str, ...]) -> None:
