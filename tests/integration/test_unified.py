@@ -15,10 +15,12 @@ from libcgroups import detect
 from libcgroups.devices import bpf
 from libcgroups.devices.program import PROGRAM_NAME, compile_rules
 from libcgroups.devices.rules import parse
+from libcontainer import InvalidArgument
 from libcontainer.devices import DEFAULT_RULES
 
 from .conftest import YOUKI
 from .rootless import User, borrowed_user
+from .tenants import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,11 @@ pytestmark = [
 
 MIB = 1 << 20
 MKNOD = ["CAP_MKNOD"]
+QUIET: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.DEVNULL,
+    "stderr": subprocess.DEVNULL,
+}
 DENY_ALL = {"allow": False, "access": "rwm"}
 
 
@@ -361,3 +368,34 @@ def test_an_unprivileged_user_has_limits_in_a_delegated_cgroup(delegate: User) -
 
     assert done.stdout.split() == ["16", str(64 * MIB), "0::/"], done.stderr
     assert [path.name for path in top.glob("*/")] == ["run"]
+
+
+def test_tenant_is_born_in_the_cgroup(box: Bundle) -> None:
+    """CLONE_INTO_CGROUP: it never was anywhere else, and counts in the limits."""
+    with running(box) as container, container.exec(["sleep", "1000"], **QUIET) as process:
+        assert Path(f"/proc/{process.pid}/cgroup").read_text() == f"0::/{box.id}\n"
+
+
+def test_tenant_enters_the_cgroup_of_a_first_process_that_has_nested_itself(box: Bundle) -> None:
+    """A systemd in the container hands its controllers on, and then its own cgroup may hold no processes (EBUSY)."""
+    with running(box) as container:
+        own = cgroup(box)
+        (own / "init.scope").mkdir()
+        (own / "init.scope/cgroup.procs").write_text(str(container.pid))
+        (own / "cgroup.subtree_control").write_text("+pids")
+        with container.exec(["sleep", "1000"], **QUIET) as process:
+            assert Path(f"/proc/{process.pid}/cgroup").read_text() == f"0::/{box.id}/init.scope\n"
+
+
+def test_tenant_enters_a_sub_cgroup(box: Bundle) -> None:
+    """A cgroup of its own, by which it is ended with all that it started."""
+    with running(box) as container:
+        (cgroup(box) / "tenant").mkdir()
+        script = "sleep 1000 & sleep 1000 & wait"
+        with container.exec(["sh", "-c", script], sub_cgroup="tenant", **QUIET) as process:
+            assert Path(f"/proc/{process.pid}/cgroup").read_text() == f"0::/{box.id}/tenant\n"
+            (cgroup(box) / "tenant/cgroup.kill").write_text("1")
+            assert process.wait(30).signal == 9
+        with pytest.raises(InvalidArgument, match="one path"):
+            container.exec(["true"], sub_cgroup="pids:tenant")
+        assert container.status == "running"
