@@ -33,7 +33,8 @@ MODULES = {
         core_s=900,
         more=(
             *("bad_limits", "cgroup_mounts", "devices", "events", "many_containers", "namespaces", "nested"),
-            *("processes", "rootless", "seccomp", "tenant", "update", "userns"),
+            *("processes", "rootless", "seccomp", "update", "userns", "youki_exec"),
+            *("tenant", "tenant_namespaces", "tenant_process", "tenant_rootless"),
         ),
         more_s=2400,
     ),
