@@ -217,8 +217,9 @@ class Container:
 
         SIGKILL reaches every process also where the container shares its pid namespace with others: no kernel
         ends them with the first one then. A paused container dies of SIGKILL; other signals wait until it is
-        resumed. With `all` a container without any process is no error. Raises StateError when the container
-        does not run, InvalidArgument for an unknown signal, CgroupError with `all` and without a cgroup.
+        resumed. Signal 0 only looks whether it runs. With `all` a container without any process is no error.
+        Raises StateError when the container does not run, InvalidArgument for an unknown signal, CgroupError
+        with `all` and without a cgroup.
         """
         from libcontainer import kill
 

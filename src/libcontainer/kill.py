@@ -18,7 +18,7 @@ SIGKILL = _signal.SIGKILL
 
 def kill(container: Container, signal: int | str, *, everyone: bool) -> None:
     """See Container.kill."""
-    number = parse(signal)
+    number = parse(signal, allow_zero=True)
     status = container.status
     if status == "creating":
         raise StateError(

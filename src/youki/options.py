@@ -254,7 +254,7 @@ COMMANDS = (
              Option("-q --quiet", "flag", "", False, "print ids only"))),
     Command("kill", "send a signal to a container",
             "Send a signal to the first process of a container. SIGNAL is a number or a name, with or "
-            "without SIG.",
+            "without SIG; 0 only looks whether it runs.",
             (CONTAINER,
              Argument("signal", "SIGNAL", "signal", "the signal (default: TERM)", SIGNALS, required=False)),
             (Option("-a --all", "flag", "", False, "send the signal to every process of the container"),

@@ -72,6 +72,18 @@ def test_the_payload_has_the_default_action_again(bundle: Bundle) -> None:
             assert int(status_of(file.read())["SigCgt"], 16) == 0
 
 
+def test_signal_0_looks_whether_it_runs(bundle: Bundle) -> None:
+    """kill(2): nothing is sent; who has ended cannot be reached."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        container.kill(0)
+        assert container.status == "running"
+        container.kill("KILL")
+        container.wait(10)
+        with pytest.raises(StateError, match="container not running"):
+            container.kill(0)
+
+
 def test_a_stopped_container_cannot_be_killed(bundle: Bundle) -> None:
     """runtime.md: kill of a container that neither is created nor runs is an error without effect."""
     with bundle.build("true") as container:
