@@ -179,7 +179,7 @@ class Podman:
         termios.tcsetwinsize(master, size)
         try:
             process = subprocess.Popen(
-                self.host(*self.command(*words)), stdin=slave, stdout=slave, stderr=slave, cwd=self.directory,
+                self.host(*self.command(*words), cwd=self.directory), stdin=slave, stdout=slave, stderr=slave,
                 start_new_session=True,
             )  # fmt: skip
             os.close(slave)

@@ -47,8 +47,9 @@ HOLD = """
 echo ready
 exec cat
 """
-JOIN = f'for procs in {CGROUPS}/*/cgroup.procs; do echo 0 >"$procs"; done; exec "$@"'
-JOIN_UNIFIED = f'echo 0 >{CGROUPS}/{CALLERS}/cgroup.procs; exec "$@"'
+# $1 is the working directory: setns(2) into a mount namespace leads to its root.
+JOIN = f'for procs in {CGROUPS}/*/cgroup.procs; do echo 0 >"$procs"; done; cd "$1"; shift; exec "$@"'
+JOIN_UNIFIED = f'echo 0 >{CGROUPS}/{CALLERS}/cgroup.procs; cd "$1"; shift; exec "$@"'
 
 
 class PrivateHost:
@@ -103,11 +104,12 @@ class PrivateHost:
             lines.append(f"mount --move /run/inner {CGROUPS}")
         return "\n".join([*lines, "rmdir /run/outer /run/inner", *searchable(NEEDED), HOLD])
 
-    def __call__(self, *words: str) -> list[str]:
-        """Return the command that runs `words` there."""
+    def __call__(self, *words: str, cwd: Path | str = "/") -> list[str]:
+        """Return the command that runs `words` there, in the directory `cwd`."""
         space = f"/proc/{self._holder.pid}/ns"
         enter = ["nsenter", f"--mount={space}/mnt", f"--net={space}/net", f"--cgroup={space}/cgroup", "--"]
-        return [*enter, "sh", "-c", JOIN_UNIFIED if self._setup.mode == "v2" else JOIN, "sh", *words]
+        join = JOIN_UNIFIED if self._setup.mode == "v2" else JOIN
+        return [*enter, "sh", "-c", join, "sh", str(cwd), *words]
 
     def path(self, path: str | Path) -> Path:
         """Return how a path there is reached from here."""
@@ -120,12 +122,19 @@ class PrivateHost:
         return path
 
     def run(
-        self, *words: str, env: Mapping[str, str] | None = None, check: bool = True, **more: Any
+        self,
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str = "/",
+        check: bool = True,
+        **more: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there to its end, in an environment of PATH and `env` alone."""
         streams = {"stdin": subprocess.DEVNULL} if "input" not in more else {}
         options = {"timeout": 120, "capture_output": True, "text": True, **streams, **more}
-        done = subprocess.run(self(*words), env={"PATH": PATH, **(env or {})}, check=False, **options)
+        done = subprocess.run(
+            self(*words, cwd=cwd), env={"PATH": PATH, **(env or {})}, check=False, **options
+        )
         assert not check or done.returncode == 0, f"{words} ended with {done.returncode}: {done.stderr}"
         return done
 

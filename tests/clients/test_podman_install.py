@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from . import runtimes
 from .podman import IMAGE
@@ -41,12 +44,32 @@ def test_install_for_a_user(engines: dict[str, Podman]) -> None:
     assert not (podman.directory / ".config/containers/containers.conf.d/50-youki.conf").exists()
 
 
-def test_doctor(engines: dict[str, Podman]) -> None:
+@pytest.mark.parametrize("name", ["rootful", "rootless"])
+def test_doctor(engines: dict[str, Podman], name: str) -> None:
     """The doctor has podman make a container with youki, in storage that it removes."""
-    podman = engines["rootful"]
-    done = podman.host.run(YOUKI, "doctor", "--json", "podman", env=podman.environment())
+    podman = engines[name]
+    before = sorted(podman.directory.rglob("*"))
+    words = [*podman.become(), YOUKI, "doctor", "--json", "podman"]
+    done = podman.host.run(*words, env=podman.environment(), cwd=podman.directory)
     (finding,) = json.loads(done.stdout)["findings"]
     assert (finding["name"], finding["status"]) == ("podman", "works")
+    assert sorted(podman.directory.rglob("*")) == before
+
+
+def test_how_to(engines: dict[str, Podman]) -> None:
+    """The commands of docs/how-to/podman.md for who has no registry."""
+    podman = engines["rootful"]
+    directory = podman.make_directory("how-to")
+    page = (Path(__file__).parents[2] / "docs/how-to/podman.md").read_text()
+    section = page.partition("## Without a registry")[2].partition("```console\n")[2].partition("```")[0]
+    lines = [line.removeprefix("$ ") for line in section.splitlines()]
+    assert lines[-1] == "podman --runtime youki run --rm -it busybox sh"
+    script = "\n".join([*lines[:-1], lines[-1].replace("-it busybox sh", "busybox sh -c 'echo hello'")])
+    options = " ".join([*podman.storage(), "--cgroup-manager=cgroupfs"])
+    shell = f'set -e; podman() {{ command podman {options} "$@"; }}\n{script}'
+    done = podman.host.run("bash", "-c", shell, env=podman.environment(), cwd=directory)
+    assert done.stdout.endswith("hello\n")
+    podman("rmi", "busybox:latest")
 
 
 def test_doctor_finds_a_fault(engines: dict[str, Podman]) -> None:

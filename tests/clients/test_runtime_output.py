@@ -31,7 +31,8 @@ class Container:
         self.program = str(runtimes.program(runtime))
         self.directory = directory
         self.id = f"{host.name}-{runtime}"
-        self.spec: dict[str, Any] = json.loads(json.dumps(SPEC | {"ociVersion": "1.0.2"}))  # crun 1.8 knows no later one
+        # A version that crun 1.8 knows.
+        self.spec: dict[str, Any] = json.loads(json.dumps(SPEC | {"ociVersion": "1.0.2"}))
         self.spec["process"]["args"] = ["sleep", "1000"]
         self.spec["linux"]["cgroupsPath"] = f"/{self.id}"
         del self.spec["process"]["rlimits"]

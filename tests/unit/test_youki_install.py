@@ -129,7 +129,20 @@ def test_containerd_keeps_the_table_that_is_there(tmp_path: Path) -> None:
     install("containerd", tmp_path)
     table = settings("containerd", tmp_path)["plugins"][CRI]["containerd"]
     assert table["snapshotter"] == "native"
+    assert table["runtimes"]["runc"] == {"runtime_type": "io.containerd.runc.v2"}
     assert table["runtimes"]["youki"]["options"]["BinaryName"] == RUNTIME
+
+
+def test_containerd_leaves_other_runtimes(tmp_path: Path) -> None:
+    """Where there are some already, none is added but ours."""
+    path = tmp_path / FILES["containerd"]
+    path.parent.mkdir(parents=True)
+    path.write_text(f'version = 2\n[plugins."{CRI}".containerd.runtimes.kata]\nruntime_type = "kata"\n')
+    install("containerd", tmp_path)
+    assert sorted(settings("containerd", tmp_path)["plugins"][CRI]["containerd"]["runtimes"]) == [
+        "kata",
+        "youki",
+    ]
 
 
 def test_containerd_default(tmp_path: Path) -> None:

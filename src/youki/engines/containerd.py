@@ -55,7 +55,9 @@ def edits(place: Place, runtime: str, *, default: bool) -> list[Edit]:
             remedy=f"""add default_runtime_name = "youki" to [plugins."{plugin}".containerd]""",
         )
     gap = "\n" if text else ""
-    after = f"{text}{gap}{BEGIN}{fresh}{_tables(plugin, runtime, default=default)}{END}"
+    # A table of runtimes takes the place of containerd's own, in which there is runc, its default.
+    runc = "" if "runtimes" in cri else _runc(plugin)
+    after = f"{text}{gap}{BEGIN}{fresh}{runc}{_tables(plugin, runtime, default=default)}{END}"
     _parse(path, after)
     return [Edit(path, after)]
 
@@ -67,6 +69,10 @@ def removal(place: Place) -> list[Edit]:
 
 def _without(text: str | None) -> str | None:
     return None if text is None else BLOCK.sub("", text)
+
+
+def _runc(plugin: str) -> str:
+    return f'[plugins."{plugin}".containerd.runtimes.runc]\nruntime_type = "io.containerd.runc.v2"\n\n'
 
 
 def _tables(plugin: str, runtime: str, *, default: bool) -> str:

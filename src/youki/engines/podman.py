@@ -43,7 +43,10 @@ def absence(runtime: str) -> tuple[str, str | None] | None:
 
 
 def probe(runtime: str, directory: Path, name: str) -> None:
-    """Let podman run a container, in storage of its own. Raises Error."""
+    """Let podman run a container, in storage of its own. Raises Error.
+
+    `podman system reset` would clean up, but it takes the user's networks with it.
+    """
     storage = (
         "--root",
         f"{directory}/storage",
@@ -52,9 +55,10 @@ def probe(runtime: str, directory: Path, name: str) -> None:
         "--tmpdir",
         f"{directory}/tmp",
     )
-    podman = ("podman", *storage, "--runtime", runtime)
+    podman = ("podman", *storage, "--storage-driver", "vfs", "--runtime", runtime)
     try:
         where = ("--network", "none", "--name", name, "--rootfs")
         ran(call(*podman, "run", "--rm", *where, f"{directory}/rootfs", "/init", check=False))
     finally:
-        call(*podman, "system", "reset", "--force", check=False)
+        call(*podman, "rm", "--all", "--force", "--time", "0", check=False)
+        call(*podman, "system", "migrate", check=False)  # ends the process that keeps a user's namespaces
