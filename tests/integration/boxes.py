@@ -90,9 +90,6 @@ class Box:
     def add_userns(self) -> None:
         """Give the container a user namespace."""
         self.bundle.add_userns()
-        if self.classic:
-            # The newer calls open the root before the user namespace is entered, however closed the way is.
-            open_to_all(self.rootfs)
 
     def sh(self, script: str) -> Run:
         """Run a shell script in the container."""

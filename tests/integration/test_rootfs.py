@@ -4,6 +4,7 @@ pivot_root(2), security of `--no-pivot`.
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -185,3 +186,19 @@ def test_mounts_without_a_mount_namespace_are_refused(bundle: Bundle, pointer: s
 
     assert pointer in text
     assert "only with a mount namespace" in text
+
+
+@pytest.mark.parametrize("no_pivot", [False, True], ids=["pivot", "no-pivot"])
+def test_root_below_a_closed_directory_is_used_in_a_user_namespace(box: Box, no_pivot: bool) -> None:
+    """Engines keep images below directories of mode 0700. The host's /proc, which lends its place, is as before."""
+    before = os.listdir("/proc/sys")
+    box.add_userns()
+    box.bundle.path.chmod(0o700)
+    os.chown(box.bundle.path, 4321, 4321)
+    box.no_pivot = no_pivot
+    run = box.sh("ls -d /bin/busybox; grep -c . /proc/self/mountinfo; stat -f -c %T /proc")
+    os.chown(box.bundle.path, 0, 0)
+
+    assert run.lines[0] == "/bin/busybox"
+    assert run.lines[2] == "proc"
+    assert os.listdir("/proc/sys") == before

@@ -51,6 +51,17 @@ int op_take_rootfs(struct run *run, const struct take_rootfs *op)
 	return 0;
 }
 
+/* mount(2) knows places by their paths only, and none leads here.  So the working directory is bound where one leads, opened there, and
+ * moved upon itself: for kernels before 5.2. */
+static int bind_working_directory(struct run *run, const char *path)
+{
+	if (mount(".", "/proc", NULL, MS_BIND | MS_REC, NULL) < 0)
+		return fail(run, errno, "mount", path);
+	if (take_rootfs(run, "/proc") < 0)
+		return -1;
+	return mount("/proc", ".", NULL, MS_MOVE, NULL) < 0 ? fail(run, errno, "mount", path) : 0;
+}
+
 /* The working directory moved to the new mount namespace with us, where no path may lead to it any more: clone(2), CLONE_NEWNS. */
 static int take_working_directory(struct run *run, const char *path)
 {
@@ -58,7 +69,7 @@ static int take_working_directory(struct run *run, const char *path)
 	int tree = sys_open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC);
 
 	if (tree < 0)
-		return fail(run, errno, "open_tree", path);
+		return errno == ENOSYS ? bind_working_directory(run, path) : fail(run, errno, "open_tree", path);
 	run->rootfs_fd = tree;
 	if (below < 0)
 		return fail(run, errno, "open", path);

@@ -94,9 +94,7 @@ def _enters_rootfs_early(context: Context) -> bool:
     """Tell whether stage one makes the rootfs its working directory: the root of a user namespace may not be
     permitted to search the directories that lead there. Joining a mount namespace would lead out of it.
     """
-    return (
-        context.userns and context.host.new_mount_api and (context.makes("mount") or not context.has("mount"))
-    )
+    return context.userns and (context.makes("mount") or not context.has("mount"))
 
 
 def _file_system(context: Context) -> Iterator[Op]:
