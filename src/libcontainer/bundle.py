@@ -292,23 +292,44 @@ def _unpack(archive: str, rootfs: Path, warn: Warn, *, keep_owners: bool) -> Non
     to a descriptor of its parent, which is reached without following any symlink.
     """
     import tarfile
-    import zlib
 
     try:
         with tarfile.open(archive, "r:*") as tar:
             _Unpacker(tar, rootfs, warn, keep_owners=keep_owners).run()
-    except (tarfile.TarError, zlib.error, EOFError, OverflowError) as error:
-        raise InvalidArgument(
-            f"{archive} cannot be read as a tar archive: {str(error).splitlines()[0].rstrip(':')}",
-            path=archive,
-            remedy="give an archive that is plain, or compressed with gzip, bzip2 or xz",
-        ) from error
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass  # to the checksum, which stands behind the end of the archive
     except FileNotFoundError as error:
         if error.filename != archive:
             raise
         raise InvalidArgument(
             f"there is no archive {archive}", path=archive, remedy="give the path of a file after tar:"
         ) from error
+    except _damages() as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a system call failed; what gzip and bzip2 find wrong has no errno
+        raise InvalidArgument(
+            f"{archive} cannot be read as a tar archive: {_first_line(error)}",
+            path=archive,
+            remedy="give an archive that is plain, or compressed with gzip, bzip2 or xz",
+        ) from error
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """Return what is raised for an archive that is none, or broken, by tarfile and by what it decompresses with."""
+    import tarfile
+    import zlib
+
+    found: list[type[Exception]] = [tarfile.TarError, zlib.error, EOFError, OverflowError, OSError]
+    try:
+        from lzma import LZMAError
+    except ImportError:  # a Python that was built without it
+        return tuple(found)
+    return (*found, LZMAError)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error that has many, one for each kind of archive that it is not."""
+    return str(error).partition("\n")[0].rstrip(":") or type(error).__name__
 
 
 class _Unpacker:

@@ -261,7 +261,7 @@ def test_a_file_after_a_link_of_its_name_replaces_the_link(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no archive"])
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_damaged_archive_is_refused_and_nothing_is_left(tmp_path: Path, damage: str, mode: str) -> None:
     """A download that broke off must not become a container with half a root."""
     source = archive(tmp_path / "a", member("f"), mode=mode, content=os.urandom(100_000))
@@ -272,6 +272,19 @@ def test_a_damaged_archive_is_refused_and_nothing_is_left(tmp_path: Path, damage
         "no archive": b"not an archive at all" * 100,
     }
     (tmp_path / "a").write_bytes(damaged[damage])
+    with pytest.raises(InvalidArgument, match="cannot be read as a tar archive"):
+        bundle.create(tmp_path / "b", source=source)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_wrong_checksum_is_refused(tmp_path: Path, mode: str) -> None:
+    """What is unpacked until then looks whole."""
+    source = archive(tmp_path / "a", member("f"), mode=mode, content=bytes(100_000))
+    data = bytearray((tmp_path / "a").read_bytes())
+    for index in range(len(data) - 12, len(data)):
+        data[index] ^= 0xFF
+    (tmp_path / "a").write_bytes(data)
     with pytest.raises(InvalidArgument, match="cannot be read as a tar archive"):
         bundle.create(tmp_path / "b", source=source)
     assert not (tmp_path / "b").exists()
