@@ -298,7 +298,7 @@ class Container:
 
         `resources` is the object `linux.resources` of the specification; what it does not give stays as it is.
         Device rules cannot be changed and are passed over. The schemata are those of `linux.intelRdt`. Raises
-        InvalidConfig (every problem at once), StateError, CgroupError, Unsupported.
+        InvalidConfig (every problem at once), StateError, CgroupError, RdtError, Unsupported.
         """
         from libcontainer import limits
 

@@ -25,8 +25,9 @@ import time
 from contextlib import contextmanager
 
 from libcgroups.cgroup import read_file, write_file
-from libcontainer import state
+from libcontainer import schemata, state
 from libcontainer.errors import InvalidArgument, Problem, RdtError, Timeout, Unsupported, in_words
+from libcontainer.schemata import POINTER
 from libcontainer.spec.check_linux import INTEL_RDT, NO_CLASSES
 
 TYPE_CHECKING = False
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from libcontainer.host import MountEntry
     from libcontainer.spec.types import IntelRdt
 
-POINTER = "/linux/intelRdt"
 LOCK_TIMEOUT_S = 10.0
 
 _REMEDIES = {
@@ -108,7 +108,7 @@ class Group:
         made = not os.path.isdir(self.path)
         if not made and not named:
             raise _taken(self.path, "closID")
-        if made and named and not _schemata(self.config):
+        if made and named and not schemata.writes(self.config):
             raise RdtError(
                 f"config.json {POINTER}/closID: the class of service {named} does not exist",
                 step="intelRdt",
@@ -130,7 +130,7 @@ class Group:
         """
         if self.made:
             self._make(self.path, "closID")
-            for pointer, text in _schemata(self.config):
+            for pointer, text in schemata.writes(self.config):
                 self.write_schemata(text, pointer)
         else:
             self._compare()
@@ -215,9 +215,9 @@ class Group:
     def _compare(self) -> None:
         """Raise RdtError unless the class that is there has the schemata that are asked for."""
         wanted: dict[tuple[str, str], tuple[int | str, str]] = {}
-        for pointer, text in _schemata(self.config):
-            wanted |= {share: (value, pointer) for share, value in parse_schemata(text).items()}
-        found = parse_schemata(self.read("schemata")) if wanted else {}
+        for pointer, text in schemata.writes(self.config):
+            wanted |= {share: (value, pointer) for share, value in schemata.parse(text).items()}
+        found = schemata.parse(self.read("schemata")) if wanted else {}
         for share, (value, pointer) in wanted.items():
             if found.get(share) not in (value, self._rounded(share[0], value)):
                 raise _different(self.path, pointer, share, found.get(share), value)
@@ -299,7 +299,7 @@ def update(
             remedy=f"change {group.path}/schemata itself",
         )
     with group.locked():
-        for _, text in _schemata(config):
+        for _, text in schemata.writes(config):
             group.write_schemata(text)
 
 
@@ -398,8 +398,8 @@ def _counter(path: str) -> int | None:
         return None
 
 
-def _line(schemata: list[str], resource: str) -> str | None:
-    return next((line for line in schemata if line.startswith(f"{resource}:")), None)
+def _line(lines: list[str], resource: str) -> str | None:
+    return next((line for line in lines if line.startswith(f"{resource}:")), None)
 
 
 def _info(root: str, name: str) -> int | str | None:
@@ -408,47 +408,7 @@ def _info(root: str, name: str) -> int | str | None:
         text = read_file(f"{root}/info/{name}").strip()
     except FileNotFoundError:
         return None
-    return text if name.endswith("mask") else _integer(text, 10)
-
-
-def parse_schemata(text: str) -> dict[tuple[str, str], int | str]:
-    """Return the shares by resource and domain: masks of caches are hexadecimal, bandwidths decimal.
-
-    Leading zeros mean nothing; what is no number stays text.
-    """
-    found: dict[tuple[str, str], int | str] = {}
-    for line in text.splitlines():
-        resource, _, rest = line.strip().partition(":")
-        for part in rest.split(";"):
-            domain, _, value = part.partition("=")
-            base = 10 if resource in _BANDWIDTHS else 16
-            found[resource, str(_integer(domain, 10))] = _integer(value, base)
-    return found
-
-
-_BANDWIDTHS = ("MB", "SMBA")
-
-
-def _integer(text: str, base: int) -> int | str:
-    try:
-        return int(text, base)
-    except ValueError:
-        return text.strip()
-
-
-def _schemata(config: IntelRdt) -> list[tuple[str, str]]:
-    """Return what is written to the file schemata, a write each, with the pointer of it.
-
-    First the two older members together, then `schemata`: in one write the kernel takes a domain only once,
-    and in two the later one counts.
-    """
-    cache, bandwidth = config.get("l3CacheSchema") or "", config.get("memBwSchema") or ""
-    pointer = f"{POINTER}/l3CacheSchema" if cache else f"{POINTER}/memBwSchema"
-    if bandwidth:
-        cache = "\n".join([line for line in cache.splitlines() if not line.startswith("MB:")])
-    older = "\n".join([text for text in (cache, bandwidth) if text])
-    newer = "\n".join(config.get("schemata") or ())
-    return [(where, text) for where, text in ((pointer, older), (f"{POINTER}/schemata", newer)) if text]
+    return text if name.endswith("mask") else schemata.integer(text, 10)
 
 
 def _try_lock(fd: int) -> bool:
@@ -489,17 +449,11 @@ def _different(
     path: str, pointer: str, share: tuple[str, str], there: int | str | None, value: int | str
 ) -> RdtError:
     resource, domain = share
-    number = str if resource in _BANDWIDTHS else _hexadecimal
-    found = "nothing" if there is None else number(there)
     return RdtError(
-        f"config.json {pointer}: the class of service {path} exists with {found} of {resource} in domain "
-        f"{domain}, not {number(value)}",
+        f"config.json {pointer}: the class of service {path} exists with {schemata.shown(resource, there)} of "
+        f"{resource} in domain {domain}, not {schemata.shown(resource, value)}",
         step="intelRdt",
         pointer=pointer,
         path=path,
         remedy="ask for what it has, leave the schemata out to join it as it is, or choose another closID",
     )
-
-
-def _hexadecimal(value: int | str) -> str:
-    return f"{value:x}" if isinstance(value, int) else value

@@ -336,6 +336,26 @@ def test_update_changes_the_containers_own_class(bundle: Bundle, resctrl: Resctr
             update(container, resctrl, mem_bw_schema="L3:0=1")
 
 
+def test_another_process_of_the_container_is_in_its_class(bundle: Bundle, resctrl: Resctrl) -> None:
+    """A tenant is no child of the first process, so it is moved by itself."""
+    bundle.process["args"] = ["sleep", "60"]
+    with build(bundle, resctrl, **SCHEMATA) as container:
+        container.start()
+        before = len(resctrl.log)
+        with open(os.devnull) as null:
+            container.exec(["true"], stdin=null, stdout=null, stderr=null).wait()
+        assert [(what, path) for what, path, _ in resctrl.log[before:]] == [("write", f"{bundle.id}/tasks")]
+
+
+def test_update_of_the_container_reaches_its_class(bundle: Bundle, resctrl: Resctrl) -> None:
+    """The method, and with it `youki update --mem-bw-schema`."""
+    with build(bundle, resctrl, **SCHEMATA) as container:
+        container.update(mem_bw_schema="MB:1=40")
+        assert resctrl.groups[bundle.id].shares["MB"] == {0: 20, 1: 40}
+        bundle.youki("update", "--l3-cache-schema", "L3:0=1", bundle.id)
+        assert resctrl.groups[bundle.id].shares["L3"] == {0: 1, 1: 0xFF}
+
+
 def test_update_leaves_a_shared_class_alone(bundle: Bundle, resctrl: Resctrl) -> None:
     """Whoever made it decides about it."""
     (resctrl.path / "gold").mkdir()

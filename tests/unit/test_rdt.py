@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libcontainer import InvalidArgument, Unsupported, rdt
+from libcontainer import InvalidArgument, Unsupported, rdt, schemata
 from libcontainer.host import MountEntry
 
 
@@ -31,7 +31,7 @@ def mounted(path: Path | str, options: str = "rw", root: str = "/") -> MountEntr
 )
 def test_schemata_are_compared_as_numbers(text: str, shares: dict[tuple[str, str], int | str]) -> None:
     """The kernel pads what it shows with blanks and zeros."""
-    assert rdt.parse_schemata(text) == shares
+    assert schemata.parse(text) == shares
 
 
 @pytest.mark.parametrize(
