@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,3 +154,23 @@ def test_ordinary_programs_run(bundle: Bundle, userns: bool) -> None:
     )
 
     assert (result.lines, result.stderr) == (["done"], "")
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_call_ends_as_with_runc(probe: Bundle, gate: str) -> None:
+    """With EPERM by default, where the two differ from runtimes that know of no newer calls."""
+    runc = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if runc is None:
+        pytest.skip("runc is not installed")
+    seccomp = engine_profile(probe.process["capabilities"]["bounding"]) | {"defaultErrnoRet": 1}
+    seccomp["syscalls"] = [rule for rule in seccomp["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW"]
+    probe.spec["ociVersion"] = "1.0.2"
+    probe.linux["seccomp"] = seccomp
+
+    ours = told(probe, gate)
+    theirs = subprocess.run(
+        [runc, "--root", probe.path / "runc", "run", probe.id],
+        cwd=probe.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+
+    assert [f"{number} {words}" for number, words in ours.items()] == theirs.stdout.splitlines()
