@@ -1,7 +1,8 @@
 """Make the virtual environment ready for work on the source tree: the `dev` requirements, and links to src/.
 
-Run with the virtual environment's own Python. Links, not an editable install: the launcher starts Python
-without `site`, which finds nothing but what lies in site-packages; and an edit is live at once.
+Run with the virtual environment's own Python; name extras to install these instead of `dev`. Links, not an
+editable install: the launcher starts Python without `site`, which finds nothing but what lies in site-packages; and
+an edit is live at once.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ("libcgroups", "libcontainer", "youki")
 
 
-def dev_requirements() -> list[str]:
-    """Return the requirements of the `dev` extra in pyproject.toml."""
+def requirements(extra: str) -> list[str]:
+    """Return the requirements of an extra in pyproject.toml."""
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
-        requirements: list[str] = tomllib.load(file)["project"]["optional-dependencies"]["dev"]
-    return requirements
+        found: list[str] = tomllib.load(file)["project"]["optional-dependencies"][extra]
+    return found
 
 
-def install(requirements: list[str]) -> None:
+def install(packages: list[str]) -> None:
     """Install requirements into this virtual environment. Raises CalledProcessError."""
     command = [
         sys.executable,
@@ -32,7 +33,7 @@ def install(requirements: list[str]) -> None:
         "install",
         "--quiet",
         "--disable-pip-version-check",
-        *requirements,
+        *packages,
     ]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
@@ -51,7 +52,8 @@ def main() -> None:
     """Do both. Refuses to touch a Python that is no virtual environment."""
     if sys.prefix == sys.base_prefix:
         sys.exit("develop: this Python is not a virtual environment; run `make build`")
-    install(dev_requirements())
+    for extra in sys.argv[1:] or ["dev"]:
+        install(requirements(extra))
     link_packages()
 
 

@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..integration.conftest import BUSYBOX
+from . import containerd as containerd_module
+from . import docker as docker_module
 from . import images, runtimes
+from .containerd import CRI_NAMESPACE, NAMESPACE, Containerd, Ctr, known_to_runtime
+from .cri import Cri, Pod
+from .docker import Docker, Dockerd
 from .podman import Podman, User
-from .privatehost import PrivateHost
+from .privatehost import PATH, PrivateHost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 HERE = Path(__file__).parent
@@ -138,3 +144,88 @@ def mount_points() -> list[str]:
     """Return the host's mount points."""
     with open("/proc/self/mountinfo") as file:
         return sorted(line.split(" ")[4] for line in file)
+
+
+@pytest.fixture(scope="session")
+def containerd(private_host: PrivateHost, image_archive: Path, pause_archive: Path) -> Iterator[Containerd]:
+    """containerd, which knows every runtime, with the images."""
+    need(*containerd_module.PROGRAMS)
+    daemon = Containerd(private_host)
+    try:
+        daemon.load(image_archive, NAMESPACE)
+        for archive in (image_archive, pause_archive):
+            daemon.load(archive, CRI_NAMESPACE)
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def pause_archive(private_host: PrivateHost) -> Path:
+    """An image whose program sleeps: what holds a pod's namespaces."""
+    directory = private_host.make_directory("pause")
+    return images.docker_archive(directory, containerd_module.PAUSE, {"Cmd": ["sleep", "infinity"]})
+
+
+@pytest.fixture
+def ctr(containerd: Containerd, runtime: str) -> Iterator[Ctr]:
+    """`ctr` with the runtime; afterwards its containers are removed, and nothing may be left of them."""
+    client = Ctr(containerd, runtime)
+    yield client
+    client.remove_all()
+    wait_until_gone(client.runtime_state, containerd.host)
+
+
+def need(*programs: str) -> None:
+    """Skip where a program is not installed."""
+    for program in programs:
+        if shutil.which(program, path=PATH) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture(scope="session")
+def dockerd(containerd: Containerd, image_archive: Path) -> Iterator[Dockerd]:
+    """dockerd, which knows every runtime, with the image."""
+    need(*docker_module.PROGRAMS)
+    daemon = Dockerd(containerd.host, "docker")
+    try:
+        daemon.load(image_archive)
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture
+def docker(dockerd: Dockerd, runtime: str) -> Iterator[Docker]:
+    """docker with the runtime; afterwards its containers are removed, and nothing may be left of them."""
+    client = Docker(dockerd, runtime)
+    yield client
+    client.remove_all()
+    wait_until_gone(client.runtime_state, client.host)
+
+
+@pytest.fixture(scope="session")
+def cri(containerd: Containerd) -> Iterator[Cri]:
+    """A client of containerd's CRI plugin."""
+    pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed (make engines)")
+    client = Cri(containerd.host)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def pod(cri: Cri, runtime: str) -> Iterator[Pod]:
+    """A pod with the runtime's class; afterwards it is removed, and nothing may be left of it."""
+    made = Pod(cri, runtime)
+    yield made
+    made.remove()
+    wait_until_gone(lambda: known_to_runtime(made.host, CRI_NAMESPACE), made.host)
+
+
+def wait_until_gone(runtime_state: Callable[[], list[str]], host: PrivateHost, seconds: float = 10) -> None:
+    """Wait until the runtime knows no container and has left no cgroup: shims delete in the background."""
+    deadline = time.monotonic() + seconds
+    while (left := (runtime_state(), host.cgroups())) != ([], []) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    host.remove_cgroups(left[1])
+    assert left == ([], [])

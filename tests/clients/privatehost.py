@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 CGROUPS = DEFAULT_ROOT
 HUGETLB = Hierarchy(f"{CGROUPS}/hugetlb", ("hugetlb",))
 CALLERS = "callers"  # the cgroup of the engines' commands on a v2 host, whose inner cgroups have no processes
-KEPT = ("conmon", "libpod_parent", CALLERS)  # cgroups that engines make once, for themselves
+# Cgroups that engines make once, for themselves: podman's, Docker's, and those of containerd's namespaces.
+KEPT = ("conmon", "libpod_parent", "docker", "default", "k8s.io", CALLERS)
 # What an engine's programs are found by; the caller's own PATH may lead into a virtual environment.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
