@@ -113,7 +113,8 @@ def test_a_busy_loop_at_a_fifth_of_a_processor_gets_no_more(manager: Manager) ->
     cpu = manager.stats().cpu
     assert cpu.usage_ns is not None
     assert cpu.throttled_periods is not None
-    assert cpu.usage_ns / 1000 < quota_us * (float(done.stdout) * 1e6 / period_us + 2)
+    # One refill at each end, and room for a virtual processor that its host takes away: that counts as used.
+    assert cpu.usage_ns / 1000 < quota_us * (float(done.stdout) * 1e6 / period_us + 6)
     assert cpu.throttled_periods > 2
 
 
