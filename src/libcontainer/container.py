@@ -6,6 +6,7 @@ the container by its id. On the hot path.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import time
@@ -47,6 +48,7 @@ class Container:
         self.id = container_id
         self.warnings: tuple[str, ...] = ()
         self._record = record
+        self._lock = _thread.allocate_lock()
         self._pidfd = pidfd
         self._master = master
         self._exit: ExitStatus | None = None
@@ -460,8 +462,12 @@ class Container:
         if state.process_state(self._record) is None:
             os.close(pidfd)
             raise StateError(f"container {self.id} is not running")
-        self._pidfd = pidfd
-        return pidfd
+        with self._lock:  # another thread may have been as far
+            if self._pidfd >= 0:
+                os.close(pidfd)
+            else:
+                self._pidfd = pidfd
+        return self._pidfd
 
     def _wait(self, timeout: float | None) -> ExitStatus:
         from libcontainer.exit_status import ExitStatus, await_exit, exit_status

@@ -13,7 +13,7 @@ import select
 import stat
 import termios
 
-from libcontainer import signals
+from libcontainer import reaping, signals
 from libcontainer.errors import Error, in_words
 from libcontainer.forwarding import ForwardedSignals
 
@@ -187,11 +187,13 @@ class _Proxy:
             self._read_source()
         if self._sink in ready and self._to_sink:
             self._write_sink()
+        if reaping.watch() in ready:
+            reaping.reap_ended()
         return self._pidfd in ready or self._stop in ready
 
     def _interest(self) -> dict[int, int]:
         """What to poll. A descriptor that must wait is left out: its hang-up would spin the loop."""
-        interest = {self._pidfd: select.POLLIN}
+        interest = {self._pidfd: select.POLLIN, reaping.watch(): select.POLLIN}
         wanted = (
             (self._caught.fileno(), select.POLLIN, self._caught.fileno() >= 0),
             (self._stop, select.POLLIN, self._stop >= 0),

@@ -44,6 +44,11 @@ def children() -> set[int]:
     return {int(pid) for pid in text.split()}
 
 
+def state_of(pid: int) -> str:
+    """Return the state letter of a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 def descriptors() -> set[str]:
     """Return the numbers of this process's open descriptors."""
     return set(os.listdir("/proc/self/fd"))
@@ -170,6 +175,41 @@ def test_end_of_the_container_ends_its_tenants(bundle: Bundle) -> None:
         container.kill("KILL")
         container.wait(30)
         assert process.wait(30) == ExitStatus(None, signal.SIGKILL)
+
+
+def test_delete_reaps_tenants_that_nobody_waits_for(bundle: Bundle) -> None:
+    """The first process does not end before they are reaped, and they are ours to reap; also behind a closed handle."""
+    before = children()
+    with running(bundle) as container:
+        kept = container.exec(["sleep", "1000"], **QUIET)
+        container.exec(["sleep", "1000"], **QUIET).close()
+        container.delete(force=True)
+    assert kept.poll() == ExitStatus(None, signal.SIGKILL)
+    assert children() == before
+
+
+def test_ended_tenants_of_closed_handles_are_reaped_by_the_next_start(bundle: Bundle) -> None:
+    """As subprocess does it: a long-lived program collects no zombies."""
+    with running(bundle) as container:
+        before = children()
+        for _ in range(5):
+            container.exec(["true"], **QUIET).close()
+        while {state_of(pid) for pid in children() - before} != {"Z"}:
+            time.sleep(0.01)
+        with container.exec(["sleep", "1000"], **QUIET) as process:
+            assert children() == before | {process.pid}
+
+
+def test_handle_that_many_threads_load_at_once_opens_one_pidfd(bundle: Bundle) -> None:
+    """A container of another program is identified when it is first used, by whichever thread."""
+    with running(bundle):
+        loaded = Container.load(bundle.root, bundle.id)
+        open_before = descriptors()
+        with ThreadPoolExecutor(20) as pool:
+            told = list(pool.map(lambda n: sh(loaded, f"exit {n}").status.code, range(20)))
+        assert told == list(range(20))
+        assert len(descriptors() - open_before) == 1
+        loaded.close()
 
 
 def test_delete_ends_tenants_in_a_shared_pid_namespace(bundle: Bundle) -> None:
