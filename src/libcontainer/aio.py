@@ -210,6 +210,11 @@ class Container:
         return self.blocking.notify_socket
 
     @property
+    def without_cgroup(self) -> str | None:
+        """Why it has no cgroup, or not one of every kind; None where it has all."""
+        return self.blocking.without_cgroup
+
+    @property
     def annotations(self) -> dict[str, str]:
         """The annotations of its configuration."""
         return self.blocking.annotations

@@ -142,6 +142,16 @@ class Container:
         return None if found is None else str(found)
 
     @property
+    def without_cgroup(self) -> str | None:
+        """Why it has no cgroup, or not one of every kind: nothing is limited or measured there.
+
+        None where it has all. Only an unprivileged user's container may do without, and only when its
+        configuration asks for no limit.
+        """
+        found = (self._record.get("cgroup") or {}).get("reason")
+        return None if found is None else str(found)
+
+    @property
     def annotations(self) -> dict[str, str]:
         """The annotations of its configuration."""
         return dict(self._record.get("annotations") or {})

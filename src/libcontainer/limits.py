@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from libcontainer.state import Directory
 
 # A change may name one of the fields that have to agree: they are looked at with what the container has.
-CHANGE = Record({**RESOURCES.fields, "memory": Record(MEMORY.fields)}, firm=RESOURCES.firm)
+CHANGE = Record({**RESOURCES.fields, "memory": Record(MEMORY.fields)})
 # Where 0 stands for "unset", which in an update is "leave it"; everywhere else it is a limit.
 UNSET = {
     ("blockIO", "leafWeight"),

@@ -39,4 +39,6 @@ def build(args: Arguments, settings: Arguments, detach: bool) -> Container:
     container = builder.build()
     for warning in container.warnings:
         log.warning(warning)
+    if container.without_cgroup is not None:
+        log.debug(f"{args.id} is neither limited nor measured: {container.without_cgroup}")
     return container

@@ -27,13 +27,16 @@ def show(monitor: Monitor, interval_s: float) -> None:
             remedy="pip install 'libcontainer[stats]', or use --no-stream or --json",
         ) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the cursor, too, is to be shown again
+    live = Live(table(monitor.look()), auto_refresh=False)
     try:
-        with Live(table(monitor.look()), auto_refresh=False) as live:
-            while not monitor.over:
-                time.sleep(interval_s)
-                live.update(table(monitor.look()), refresh=True)
+        live.start(refresh=True)
+        while not monitor.over:
+            time.sleep(interval_s)
+            live.update(table(monitor.look()), refresh=True)
     except KeyboardInterrupt:
         return  # how one leaves it
+    finally:
+        live.stop()  # also when the interrupt came while it started: it hides the cursor first
 
 
 def table(usages: list[Usage]) -> Table:

@@ -217,6 +217,26 @@ def test_clocks_are_offset(user: User) -> None:
     assert result.stdout.split() == ["monotonic", "5000", "0", "boottime", "6000", "0"]
 
 
+def test_what_goes_without_a_cgroup_says_so(user: User) -> None:
+    """Nobody asked for a limit, so it is no error; whoever asks what limits it gets the reason."""
+    script = (
+        "from libcontainer import ContainerBuilder\n"
+        "with ContainerBuilder('test-without').as_init('.').build() as container:\n"
+        "    print(container.without_cgroup)\n"
+    )
+    user.spec["process"]["args"] = ["true"]
+    user.save()
+    reason = user.python(script).stdout
+    debugged = user.youki("--debug", "run", "test-without").stderr
+
+    if reason == "None\n":  # a cgroup was delegated to this user
+        assert "neither limited nor measured" not in debugged
+    else:
+        assert "Permission denied" in reason or "Read-only" in reason
+        assert "test-without is neither limited nor measured: " in debugged
+    assert user.youki("run", "test-without").stderr == ""
+
+
 def test_limit_that_cannot_be_had_is_an_error(user: User) -> None:
     """Without a cgroup there are no limits; running without one that was asked for would be a lie."""
     user.spec["linux"]["resources"] = {"pids": {"limit": 10}}

@@ -154,7 +154,8 @@ def test_without_rich_the_error_names_it_and_the_rest_works(bundle: Bundle) -> N
 
 def test_plain_columns_where_there_is_no_terminal(bundle: Bundle) -> None:
     """One table after one interval, without a byte of control."""
-    with running(bundle, "while :; do :; done"):
+    with running(bundle, "while :; do :; done") as container:
+        container.update({"cpu": {"quota": 1000}})  # so little that it is throttled on a busy machine, too
         heading, line = bundle.youki("stats", "--no-stream", "--interval=500ms").stdout.splitlines()
         assert heading.startswith("ID   ")
         cells = line.split()

@@ -123,6 +123,46 @@ def test_device_rules_hold_in_a_scope_also_after_a_reload(box: Bundle) -> None:
     assert process.returncode == 0
 
 
+def test_an_update_changes_the_scope_and_lasts(box: Bundle) -> None:
+    """systemd is told, so that a reload keeps it; what the kernel refuses changes neither."""
+    box.linux["resources"] = RESOURCES
+    box.process["args"] = ["sleep", "1000"]
+    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
+    box.youki("start", box.id)
+    box.youki("update", "--memory", "48m", "--pids-limit", "30", "--cpu-quota", "25000", box.id)
+    wanted = {
+        **PROPERTIES,
+        "MemoryMax": str(48 * MIB),
+        "MemorySwapMax": str(48 * MIB),
+        "CPUQuotaPerSecUSec": "250ms",
+        "TasksMax": "30",
+    }
+    assert shown(scope(box), *wanted) == wanted
+
+    refused = box.youki("update", "--pids-limit", "5", "--cpuset-cpus", "4095", box.id, check=False)
+    assert refused.returncode == 1
+    assert "/cpu/cpus" in refused.stderr
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
+    assert shown(scope(box), *wanted) == wanted
+    found = {
+        name: (directory(box) / name).read_text().strip() for name in ("memory.max", "cpu.max", "pids.max")
+    }
+    assert found == {"memory.max": str(48 * MIB), "cpu.max": "25000 100000", "pids.max": "30"}
+    box.youki("delete", "--force", box.id)
+
+
+def test_a_scope_is_paused_and_resumed(box: Bundle) -> None:
+    """Through the files that were delegated to us."""
+    box.process["args"] = ["sleep", "1000"]
+    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
+    box.youki("start", box.id)
+    box.youki("pause", box.id)
+    assert "frozen 1" in (directory(box) / "cgroup.events").read_text()
+    box.youki("resume", box.id)
+    assert "frozen 0" in (directory(box) / "cgroup.events").read_text()
+    box.youki("delete", "--force", box.id)
+
+
 def test_killing_the_unit_ends_the_container(box: Bundle) -> None:
     """Who manages the host by systemctl finds that it works: the container is then stopped, the scope gone."""
     box.process["args"] = ["sleep", "1000"]

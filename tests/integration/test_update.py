@@ -170,6 +170,7 @@ def test_without_a_memory_limit_there_is_none_of_swap(bundle: Bundle) -> None:
         bundle.youki("update", "--memory", "-1", bundle.id)
         assert saved(container)["memory"]["swap"] == -1
         assert value(container, "memory", LIMIT) in ("max", str((1 << 63) - 4096))
+        assert container.without_cgroup is None
 
 
 def test_device_rules_are_not_touched(bundle: Bundle) -> None:
