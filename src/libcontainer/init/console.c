@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "kernel.h"
-#include "mountapi.h"
 #include "mounts.h"
 #include "operations.h"
 #include "path.h"
@@ -62,8 +61,7 @@ static int bind_console(struct run *run, int peer)
 	static const char path[] = "/dev/console";
 	const char *name;
 	_cleanup_close_ int parent = open_parent_in_root(run->rootfs_fd, path, true, &name);
-	_cleanup_close_ int target = -1, tree = -1;
-	int error;
+	_cleanup_close_ int target = -1;
 
 	if (parent < 0)
 		return fail(run, -parent, "open", path);
@@ -72,13 +70,7 @@ static int bind_console(struct run *run, int peer)
 	target = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (target < 0)
 		return fail(run, errno, "open", path);
-	tree = sys_open_tree(peer, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
-	if (tree >= 0 && sys_move_mount(tree, target) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return fail(run, errno, tree < 0 ? "open_tree" : "move_mount", path);
-	error = bind_through_procfs(run, peer, target, MS_BIND);
-	return error < 0 ? fail(run, -error, "mount", path) : 0;
+	return bind_over(run, peer, target, path);
 }
 
 static int use_as_stdio(struct run *run, int peer)

@@ -124,20 +124,12 @@ static int mask_directory(struct run *run, int target, const char *path)
 static int mask_file(struct run *run, int target, const char *path)
 {
 	_cleanup_close_ int null = open_in_root(run->rootfs_fd, "/dev/null", O_PATH | O_NOFOLLOW);
-	_cleanup_close_ int tree = -1;
-	int error;
 
 	if (null < 0)
 		return fail(run, -null, "open", "/dev/null");
 	if (verify_device(null, 1, 3) < 0)
 		return fail(run, ENODEV, "stat", "/dev/null is not the null device");
-	tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
-	if (tree >= 0 && sys_move_mount(tree, target) == 0)
-		return 0;
-	if (errno != ENOSYS)
-		return fail(run, errno, tree < 0 ? "open_tree" : "move_mount", path);
-	error = bind_through_procfs(run, null, target, MS_BIND);
-	return error < 0 ? fail(run, -error, "mount", path) : 0;
+	return bind_over(run, null, target, path);
 }
 
 /* The mask over `inside` below `base`; `path` is its name in errors. */

@@ -70,7 +70,7 @@ static int fail_filesystem(struct run *run, int error, const char *call, int fs_
 	return fail(run, error, call, detail);
 }
 
-static int configure(struct run *run, int fs_fd, const char *parameter)
+static int configure(int fs_fd, const char *parameter)
 {
 	char key[256];
 	const char *value = strchr(parameter, '=');
@@ -84,7 +84,6 @@ static int configure(struct run *run, int fs_fd, const char *parameter)
 	}
 	memcpy(key, parameter, length);
 	key[length] = 0;
-	(void)run;
 	return sys_fsconfig(fs_fd, FSCONFIG_STRING, key, value + 1);
 }
 
@@ -99,7 +98,7 @@ int op_new_mount(struct run *run, const struct new_mount *op)
 	if (op->source.length > 0 && sys_fsconfig(fs_fd, FSCONFIG_STRING, "source", text(run, op->source)) < 0)
 		return fail_filesystem(run, errno, "fsconfig", fs_fd, text(run, op->source));
 	for (uint32_t i = 0; i < op->parameters.count; i++)
-		if (configure(run, fs_fd, texts_item(run, op->parameters, i)) < 0)
+		if (configure(fs_fd, texts_item(run, op->parameters, i)) < 0)
 			return fail_filesystem(run, errno, "fsconfig", fs_fd, texts_item(run, op->parameters, i));
 	if (sys_fsconfig(fs_fd, FSCONFIG_CREATE, NULL, NULL) < 0)
 		return fail_filesystem(run, errno, "fsconfig", fs_fd, fstype);
@@ -241,6 +240,19 @@ int bind_through_procfs(struct run *run, int source, int target, unsigned long f
 	snprintf(name, sizeof(name), "fd/%d", source);
 	error = own_path(run, name, path, sizeof(path));
 	return error < 0 ? error : mount_through_procfs(run, path, target, NULL, flags, NULL);
+}
+
+int bind_over(struct run *run, int source, int target, const char *path)
+{
+	_cleanup_close_ int tree = sys_open_tree(source, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | O_CLOEXEC);
+	int error;
+
+	if (tree >= 0 && sys_move_mount(tree, target) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return fail(run, errno, tree < 0 ? "open_tree" : "move_mount", path);
+	error = bind_through_procfs(run, source, target, MS_BIND);
+	return error < 0 ? fail(run, -error, "mount", path) : 0;
 }
 
 /* Keep the new mount.  It is found by its path again, so it must be what was bound and not what a neighbour put there meanwhile. */
