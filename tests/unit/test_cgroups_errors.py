@@ -74,6 +74,19 @@ def test_every_public_name_is_there() -> None:
         _ = libcgroups.nothing
 
 
+def test_importing_the_package_loads_no_more_than_its_errors() -> None:
+    """Who only wants to catch an error pays for nothing else, and nothing is read from the host."""
+    program = (
+        f"import sys; sys.path.insert(0, {SOURCE!r}); import libcgroups\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('libcgroups')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["libcgroups", "libcgroups.errors"]
+
+
 # A look at one file or at what is known already needs no thread; the rest is the life of a container's runtime.
 WITHOUT_TWIN = {
     *(
