@@ -35,6 +35,7 @@ MODULES = {
             *("bad_limits", "cgroup_mounts", "devices", "events", "many_containers", "namespaces", "nested"),
             *("processes", "rootless", "seccomp", "stats", "update", "userns", "youki_exec"),
             *("tenant", "tenant_namespaces", "tenant_process", "tenant_rootless"),
+            *("cgroups_aio", "cgroups_delegation"),
         ),
         more_s=2400,
     ),
