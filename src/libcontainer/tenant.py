@@ -185,6 +185,16 @@ class TenantContainerBuilder:
             finally:
                 creation.close()
 
+    def explain(self) -> list[str]:
+        """Return what `build` would do, one operation per line, as `youki explain` prints it; nothing is started.
+
+        Raises as `build` does for what is known before the start.
+        """
+        from libcontainer.plan.explain import describe
+
+        with _naming(self._source), _Start(self) as start:
+            return describe(start.creation.plan)
+
     @property
     def _source(self) -> str:
         """What the process object is called in errors."""

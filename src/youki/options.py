@@ -321,10 +321,13 @@ COMMANDS = (
              Option("--writable", "flag", "", False, "let the container write to its root file system"),
              Option("-t --tty", "flag", "", False, "give the container a terminal (so when called at one)"))),
     Command("explain", "print what youki would do for a bundle",
-            "Print the plan for a bundle without carrying it out: one operation per line, with the place in "
-            "config.json that asks for it.",
-            (),
-            (BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING)),
+            "Print the plan for a bundle, or with --exec for another process in a running container, without "
+            "carrying it out: one operation per line, with the place in config.json that asks for it.",
+            (Argument("command", "COMMAND", "text", "with --exec: the command with its arguments",
+                      required=False, rest=True),),
+            (BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING,
+             Option("--exec", "text", "CONTAINER", None, "explain what 'youki exec CONTAINER' would do"),
+             Option("-p --process", "file", "FILE", None, "with --exec: the process object, as of exec"))),
     Command("info", "print what this host offers to containers",
             "Print the version, the kernel, the cgroup set-up, the namespaces and the capabilities of this "
             "host.",

@@ -256,6 +256,17 @@ def test_cold_start_loads_nothing_that_only_a_new_container_needs(box: Bundle) -
     }
 
 
+def test_explain_shows_the_plan_and_starts_nothing(box: Bundle) -> None:
+    """What would be joined and done, without doing it."""
+    before = Container.load(box.root, box.id)._manager().processes()
+    lines = box.youki("explain", "--exec", box.id, "id", "-u").stdout.splitlines()
+
+    joined = next(line for line in lines if "JoinNamespaces" in line)
+    assert "flags=mount,cgroup,uts,ipc,pid,network" in joined
+    assert "Exec args=[id -u]" in lines[-1]
+    assert Container.load(box.root, box.id)._manager().processes() == before
+
+
 # Exit codes
 
 
