@@ -49,16 +49,17 @@ def enter(context: Context) -> Iterator[Op]:
 
 
 def enter_process(context: Context, joined: Sequence[str]) -> Iterator[Op]:
-    """Yield the way of a tenant to where the container's first process is.
+    """Yield the way of a tenant's stage one to where the container's first process is.
 
     `joined` names the namespaces of that process that are not the runtime's own.
     """
+    early = [name for name in joined if name not in _joined_late(context, joined)]
     if context.host.privileged:
         # As in `enter`: what belongs to the host is joined as long as we may.
-        yield from _join_process(context, [name for name in joined if name != "user"])
-        yield from _join_process(context, [name for name in joined if name == "user"])
+        yield from _join_process(context, [name for name in early if name != "user"])
+        yield from _join_process(context, [name for name in early if name == "user"])
     else:
-        yield from _join_process(context, joined)
+        yield from _join_process(context, early)
     if "user" in joined:
         yield do.BecomeRoot(pointer=context.pointers.get("user", ""), groups=do.GROUPS_IF_PERMITTED)
     yield do.Clone(
@@ -67,6 +68,21 @@ def enter_process(context: Context, joined: Sequence[str]) -> Iterator[Op]:
         parent=0 if context.options.as_sibling else 1,
         cgroup=_birthplace(context),
     )
+
+
+def enter_cgroups_of_process(context: Context, joined: Sequence[str]) -> Iterator[Op]:
+    """Yield the way of a tenant's stage two into the cgroups, and what is joined only then."""
+    yield from enter_cgroups(context)
+    yield from _join_process(context, _joined_late(context, joined))
+
+
+def _joined_late(context: Context, joined: Sequence[str]) -> list[str]:
+    """Return the cgroup namespace where init enters the cgroups itself.
+
+    From inside of it nobody leaves a cgroup that it does not show, where it is a border of delegation
+    (cgroup-v2.rst, "nsdelegate"): clone3(2) fails with ENOENT.
+    """
+    return ["cgroup"] if context.options.self_join and "cgroup" in joined else []
 
 
 def _join_process(context: Context, names: Sequence[str]) -> Iterator[Op]:

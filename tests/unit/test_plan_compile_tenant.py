@@ -157,6 +157,16 @@ def test_unprivileged_caller_joins_all_at_once() -> None:
     assert len([op for op in plan.ops if isinstance(op, do.JoinNamespaces)]) == 1
 
 
+def test_cgroup_namespace_is_joined_when_the_cgroups_are_entered() -> None:
+    """With nsdelegate the kernel lets nobody in it go to a cgroup from one that it does not show (ENOENT)."""
+    plan = compiled(tenant(default()), joined=WITHOUT_USER, self_join=True, cgroups=V1 + V2)
+    joins = [index for index, op in enumerate(plan.ops) if isinstance(op, do.JoinNamespaces)]
+
+    assert plan.ops[joins[-1]].flags == NAMESPACES["cgroup"]
+    assert position(plan, do.Clone) < position(plan, do.JoinCgroup, last=True) < joins[-1]
+    assert not plan.ops[joins[0]].flags & NAMESPACES["cgroup"]
+
+
 def test_container_without_a_mount_namespace_has_its_root_by_descriptor() -> None:
     """Joining a mount namespace would lead to the host's root there."""
     spec = tenant(default())

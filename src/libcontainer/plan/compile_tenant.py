@@ -42,13 +42,13 @@ def compile_tenant(spec: dict[str, Any], host: Host, options: Options, joined: S
         *payload.session(context),
         do.AwaitPlan(pointer=""),
     ]
-    return Plan(first, context.descriptors, lambda: _rest(context))
+    return Plan(first, context.descriptors, lambda: _rest(context, joined))
 
 
-def _rest(context: TenantContext) -> list[Op]:
+def _rest(context: TenantContext, joined: Sequence[str]) -> list[Op]:
     """Return what stage two does in the container, compiled while the kernel starts init."""
     return [
-        *_container(context),
+        *_container(context, joined),
         *_attributes(context),
         *payload.user(context, make_cwd=False),
         *_gate(context),
@@ -62,8 +62,8 @@ def _outside(context: TenantContext) -> Iterator[Op]:
     yield do.SetDumpable(pointer="", value=0)
 
 
-def _container(context: TenantContext) -> Iterator[Op]:
-    yield from namespaces.enter_cgroups(context)
+def _container(context: TenantContext, joined: Sequence[str]) -> Iterator[Op]:
+    yield from namespaces.enter_cgroups_of_process(context, joined)
     if context.process.get("execCPUAffinity"):
         from libcontainer import affinity
 
