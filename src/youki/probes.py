@@ -148,7 +148,7 @@ def probe_engine(name: str) -> Finding:
     if shutil.which(engine.PROGRAM) is None:
         return Finding(name, ABSENT, f"{engine.PROGRAM} is not installed")
     with temporary_directory() as directory:
-        absence = engine.absence(own_program())
+        absence = engine.absence()
         if absence:
             return Finding(name, ABSENT, *absence)
         make_rootfs(directory / "rootfs")
@@ -226,13 +226,17 @@ def as_somebody_else(name: str) -> Finding:
                 [own_program(), "doctor", "--json", name], user=uid, group=gid, extra_groups=[], env=env,
                 cwd=directory, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
             )  # fmt: skip
-            (found,) = json.loads(done.stdout)["findings"]
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            said = error if isinstance(error, OSError) else done.stderr.strip()
-            return Finding(
-                name, ABSENT, f"user {uid} cannot run youki here: {said}", "call youki doctor as a user"
-            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return unheard(name, uid, str(error))
+    if not done.stdout:
+        return unheard(name, uid, done.stderr.strip())
+    (found,) = json.loads(done.stdout)["findings"]
     return Finding(name, found["status"], found["reason"], found["remedy"])
+
+
+def unheard(name: str, uid: int, said: str) -> Finding:
+    """Return that a user cannot be asked: the command may lie where only root may go."""
+    return Finding(name, ABSENT, f"user {uid} cannot run youki here: {said}", "call youki doctor as a user")
 
 
 def make_rootfs(rootfs: Path) -> None:

@@ -69,7 +69,7 @@ def observed(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
 
 
 @pytest.fixture(scope="session")
-def private_host() -> Iterator[PrivateHost]:
+def private_host(request: pytest.FixtureRequest) -> Iterator[PrivateHost]:
     """The private host of this session; afterwards nothing of it remains on the real one."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
@@ -81,6 +81,7 @@ def private_host() -> Iterator[PrivateHost]:
         left = {"processes": host.processes(), "cgroups": host.cgroups()}
     finally:
         host.close()
+    assert runtimes.outcomes(request.session).complaint() is None
     assert left == {"processes": [], "cgroups": []}
     assert [point for point in mount_points() if host.name in point] == []
 

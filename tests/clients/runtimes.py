@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 REFERENCES = ("runc", "crun")
 OURS = "youki"
 ALL = (*REFERENCES, OURS)  # in this order: ours is compared with what the others did before
+FEW = 20  # checks that say nothing about the rest
 SEARCHED = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -64,6 +65,14 @@ class Outcomes(dict[tuple[str, str], Outcome]):
             report.outcome = "failed"
             report.longrepr = f"youki differs from runc:\n  runc:  {reference.observed}\n  youki: {observed}"
 
+    def complaint(self) -> str | None:
+        """Return what is wrong when runc fails so often that it cannot be runc: then nothing has been compared."""
+        told = [outcome.failure for (_, runtime), outcome in self.items() if runtime == "runc"]
+        failed = [failure for failure in told if failure]
+        if len(told) < FEW or len(failed) * 10 < len(told):
+            return None
+        return f"runc failed {len(failed)} of {len(told)} checks, the last time with: {failed[-1]}"
+
 
 def _last_line(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -80,6 +89,11 @@ OUTCOMES = pytest.StashKey[Outcomes]()
 OBSERVED = pytest.StashKey[list[Any]]()
 
 
+def outcomes(session: pytest.Session) -> Outcomes:
+    """Return the outcomes of a session so far."""
+    return session.stash.setdefault(OUTCOMES, Outcomes())
+
+
 def make_report(item: pytest.Item, report: pytest.TestReport) -> None:
     """Judge the report of a check that ran with a runtime."""
     if not hasattr(item, "callspec") or report.when != "call" or report.skipped:
@@ -87,10 +101,9 @@ def make_report(item: pytest.Item, report: pytest.TestReport) -> None:
     runtime = item.callspec.params.get("runtime")
     if runtime is None:
         return
-    outcomes = item.session.stash.setdefault(OUTCOMES, Outcomes())
     parameters = {name: value for name, value in item.callspec.params.items() if name != "runtime"}
     check = f"{item.nodeid.partition('[')[0]}{parameters}"
-    outcomes.judge(check, runtime, report, item.stash.get(OBSERVED, []))
+    outcomes(item.session).judge(check, runtime, report, item.stash.get(OBSERVED, []))
 
 
 def observations(item: pytest.Item) -> Iterator[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -158,6 +159,21 @@ def test_module_form_of_the_command_works_too(installation: Installation) -> Non
     done = installation.run(installation.directory / "bin" / "python", "-m", "youki", "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"youki version {VERSION}"
+
+
+@pytest.mark.root
+def test_installed_doctor_makes_containers(installation: Installation) -> None:
+    """It needs nothing but what is in the wheel and the host's own programs."""
+    done = installation.run(installation.directory / "bin" / "youki", "doctor", "--json", "rootful", "limits")
+    found = json.loads(done.stdout)["findings"]
+    assert [finding["status"] for finding in found] == ["works", "works"], found
+
+
+def test_installed_install_names_the_installed_command(installation: Installation, tmp_path: Path) -> None:
+    """An engine calls youki by its absolute path."""
+    youki = installation.directory / "bin" / "youki"
+    done = installation.run(youki, "install", "--dry-run", "--destdir", tmp_path, "podman")
+    assert f'+youki = ["{youki}"]' in done.stdout
 
 
 def test_version_is_the_same_everywhere(source_tree: Path, wheel: Path) -> None:

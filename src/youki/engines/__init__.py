@@ -1,7 +1,7 @@
 """The engines that call an OCI runtime: how each is told of youki, and whether it then works.
 
 One module per engine, all of one shape: `PROGRAM`; `NEXT`, what to do after an installation; the pure functions
-`edits(place, runtime, default=)` and `removal(place)`, which say what is to change in which file; `absence(runtime)`,
+`edits(place, runtime, default=)` and `removal(place)`, which say what is to change in which file; `absence()`,
 why it cannot be asked for a container; and `probe(runtime, directory, name)`, which has it make one. Not on the hot
 path.
 """

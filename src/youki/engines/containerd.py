@@ -105,7 +105,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise InvalidConfig(str(path), [Problem("", str(error), "TOML")]) from None
 
 
-def absence(_runtime: str) -> tuple[str, str | None] | None:
+def absence() -> tuple[str, str | None] | None:
     """Return why containerd cannot be asked, and what to do."""
     try:
         call("ctr", "--connect-timeout", "1s", "version")

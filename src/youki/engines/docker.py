@@ -100,7 +100,7 @@ def _without(settings: dict[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def absence(_runtime: str) -> tuple[str, str | None] | None:
+def absence() -> tuple[str, str | None] | None:
     """Return why Docker cannot be asked, and what to do."""
     try:
         known = call("docker", "info", "--format", "{{json .Runtimes}}")

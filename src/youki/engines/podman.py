@@ -38,7 +38,7 @@ def quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def absence(runtime: str) -> tuple[str, str | None] | None:
+def absence() -> tuple[str, str | None] | None:
     """Return why podman cannot be asked, and what to do: it always can."""
 
 
