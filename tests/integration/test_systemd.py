@@ -81,9 +81,7 @@ PROPERTIES = {
 def test_a_container_is_a_scope_with_its_limits_from_create_to_delete(box: Bundle) -> None:
     """systemd knows the limits, and so keeps them at daemon-reload; the kernel has them too."""
     box.linux["resources"] = RESOURCES
-    box.process["args"] = ["sleep", "1000"]
-    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
-    box.youki("start", box.id)
+    start(box, "sleep", "1000")
 
     assert shown(scope(box), *PROPERTIES) == PROPERTIES
     subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
@@ -95,6 +93,90 @@ def test_a_container_is_a_scope_with_its_limits_from_create_to_delete(box: Bundl
     assert (directory(box) / "cgroup.procs").read_text().strip()
 
     box.youki("kill", box.id, "KILL")
+    box.youki("delete", "--force", box.id)
+    assert not directory(box).exists()
+
+
+def start(box: Bundle, *args: str) -> None:
+    """Create and start the container in its scope."""
+    box.process["args"] = list(args)
+    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
+    box.youki("start", box.id)
+
+
+def test_an_update_is_told_to_systemd(box: Bundle) -> None:
+    """What it was not told it would undo at its next look at the unit."""
+    box.linux["resources"] = RESOURCES
+    start(box, "sleep", "1000")
+    limits = (
+        "--memory",
+        str(48 * MIB),
+        "--memory-swap",
+        str(80 * MIB),
+        "--cpu-quota",
+        "20000",
+        "--pids-limit",
+        "10",
+    )
+    box.youki("update", *limits, box.id)
+    expected = PROPERTIES | {"MemoryMax": str(48 * MIB), "CPUQuotaPerSecUSec": "200ms", "TasksMax": "10"}
+
+    assert shown(scope(box), *expected) == expected
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
+    assert shown(scope(box), *expected) == expected
+    found = {
+        name: (directory(box) / name).read_text().strip() for name in ("memory.max", "cpu.max", "pids.max")
+    }
+    assert found == {"memory.max": str(48 * MIB), "cpu.max": "20000 100000", "pids.max": "10"}
+
+
+def test_annotations_set_properties_of_the_unit(box: Bundle) -> None:
+    """As runc's users know them; a name in seconds is the one that D-Bus has in microseconds."""
+    box.spec["annotations"] = {
+        "org.systemd.property.TimeoutStopSec": "uint64 7",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.Description": "'a box'",
+    }
+    start(box, "sleep", "1000")
+
+    expected = {"TimeoutStopUSec": "7s", "CollectMode": "inactive-or-failed", "Description": "a box"}
+    assert shown(scope(box), *expected) == expected
+
+
+def test_a_slice_is_expanded(box: Bundle) -> None:
+    """The slice a-b.slice lies in a.slice, which systemd makes and, once it is empty, removes."""
+    box.linux["cgroupsPath"] = f"test-{os.getpid()}.slice:youki:{box.id}"
+    start(box, "sleep", "1000")
+    place = Path(f"{HOST.unified}/test.slice/test-{os.getpid()}.slice/{scope(box)}")
+
+    assert (place / "cgroup.procs").read_text().split() == [str(Container.load(box.root, box.id).pid)]
+    box.youki("delete", "--force", box.id)
+    assert not place.exists()
+    subprocess.run(["systemctl", "stop", "test.slice"], check=True, timeout=60)
+
+
+def test_a_scope_that_failed_does_not_stand_in_the_way(box: Bundle) -> None:
+    """systemd remembers a scope whose process was killed for want of memory; the next of that name starts anyway."""
+    box.linux["resources"] = {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}
+    for _ in range(2):
+        start(box, "/bin/sh", "-c", "head -c 67108864 /dev/zero | tail")
+        Container.load(box.root, box.id).wait(timeout=60)
+        box.youki("delete", box.id)
+        assert shown(scope(box), "LoadState") == {"LoadState": "not-found"}
+
+
+def test_a_paused_container_makes_no_progress_and_can_be_deleted(box: Bundle) -> None:
+    """The freezer of a scope is ours: systemd's own state of the unit does not matter."""
+    start(box, "/bin/sh", "-c", "while :; do :; done")
+    box.youki("pause", box.id)
+    before = (directory(box) / "cpu.stat").read_text().splitlines()[0]
+
+    assert Container.load(box.root, box.id).status == "paused"
+    assert "frozen 1" in (directory(box) / "cgroup.events").read_text()
+    assert (directory(box) / "cpu.stat").read_text().splitlines()[0] == before
+    box.youki("resume", box.id)
+    box.youki("pause", box.id)
+    assert (directory(box) / "cpu.stat").read_text().splitlines()[0] != before
     box.youki("delete", "--force", box.id)
     assert not directory(box).exists()
 
@@ -165,9 +247,7 @@ def test_a_scope_is_paused_and_resumed(box: Bundle) -> None:
 
 def test_killing_the_unit_ends_the_container(box: Bundle) -> None:
     """Who manages the host by systemctl finds that it works: the container is then stopped, the scope gone."""
-    box.process["args"] = ["sleep", "1000"]
-    box.youki("--systemd-cgroup", "create", "-b", str(box.path), box.id)
-    box.youki("start", box.id)
+    start(box, "sleep", "1000")
 
     subprocess.run(["systemctl", "kill", "--signal=KILL", scope(box)], check=True, timeout=120)
     container = Container.load(box.root, box.id)
