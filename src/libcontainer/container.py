@@ -9,7 +9,6 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-import time
 
 from libcontainer import state
 from libcontainer.errors import CgroupError, Error, NotFound, StateError
@@ -177,7 +176,7 @@ class Container:
             "status": status,
             "bundle": self.bundle,
             "rootfs": self.rootfs,
-            "created": rfc3339(self.created),
+            "created": state.rfc3339(self.created),
             "owner": str(self.owner),
         }
         if self.annotations:
@@ -496,15 +495,5 @@ def _record_of_intent(directory: Directory) -> dict[str, Any]:
     """Return what is known of a container that is being created, or whose create was interrupted."""
     intent = directory.read_record("intent.json") or {}
     # Between our first look and this one the creation may have been finished.
-    return directory.read_record("state.json") or {
-        "cgroup": intent.get("cgroup"),
-        "rdt": intent.get("rdt"),
-    }
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """Return a time as RFC 3339 in UTC with nanoseconds, as engines parse it."""
-    if not nanoseconds:
-        return "0001-01-01T00:00:00Z"
-    seconds, rest = divmod(nanoseconds, 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09}Z"
+    known = {name: intent.get(name) for name in ("cgroup", "rdt")}
+    return directory.read_record("state.json") or known

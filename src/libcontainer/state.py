@@ -487,3 +487,11 @@ def is_alive(record: dict[str, Any]) -> bool:
     """Tell whether the process of a record still runs: it is there, and no zombie."""
     letter = process_state(record)
     return letter is not None and letter not in "ZX"
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Return a time as RFC 3339 in UTC with nanoseconds, as engines parse it."""
+    if not nanoseconds:
+        return "0001-01-01T00:00:00Z"
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09}Z"

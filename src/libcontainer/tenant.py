@@ -158,7 +158,7 @@ class TenantContainerBuilder:
         Raises InvalidConfig (every problem at once), InvalidArgument, NotFound, StateError, SetupError,
         ExecError, CgroupError, Unsupported. After an error nothing is left: no process, no pid file.
         """
-        with _naming(self._source), _Start(self) as start:
+        with _ProcessErrors(self._source), _Start(self) as start:
             start.creation.run()
             return start.process()
 
@@ -171,7 +171,7 @@ class TenantContainerBuilder:
         from libcontainer.exit_status import await_exit, exit_status
         from libcontainer.foreground import serve
 
-        with _naming(self._source):
+        with _ProcessErrors(self._source):
             with _Start(self) as start:
                 creation = start.creation
                 creation.prepare()
@@ -192,7 +192,7 @@ class TenantContainerBuilder:
         """
         from libcontainer.plan.explain import describe
 
-        with _naming(self._source), _Start(self) as start:
+        with _ProcessErrors(self._source), _Start(self) as start:
             return describe(start.creation.plan)
 
     @property
@@ -237,8 +237,8 @@ def short_form(
     return tenant
 
 
-class _naming:  # noqa: N801  # used as a function
-    """Name the place of an error as the caller knows it: in the process object, not in the stored config.json."""
+class _ProcessErrors:
+    """A block whose errors name a place in the process object, as the caller knows it, not in config.json."""
 
     def __init__(self, source: str) -> None:
         self.source = source
