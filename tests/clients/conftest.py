@@ -188,7 +188,7 @@ def need(*programs: str) -> None:
 def dockerd(containerd: Containerd, image_archive: Path) -> Iterator[Dockerd]:
     """dockerd, which knows every runtime, with the image."""
     need(*docker_module.PROGRAMS)
-    daemon = Dockerd(containerd.host, "docker")
+    daemon = Dockerd(containerd.host, "dockerd", runtimes=docker_module.all_runtimes())
     try:
         daemon.load(image_archive)
         yield daemon

@@ -16,46 +16,47 @@ if TYPE_CHECKING:
     from .privatehost import PrivateHost
 
 PROGRAMS = ("dockerd", "docker")
-SOCKET = "unix:///run/docker.sock"
-EXEC_ROOT = "/run/docker"
-NAMESPACE = "moby"  # Docker's in containerd
+
+
+def all_runtimes() -> dict[str, dict[str, str]]:
+    """Return the setting that names the runtimes, but for runc, which Docker knows."""
+    return {name: {"path": str(path)} for name, path in runtimes.installed().items() if name != "runc"}
 
 
 class Dockerd(Daemon):
     """The daemon. It makes no bridge and no rule of the firewall: containers have the host's network or none."""
 
-    def __init__(self, host: PrivateHost, name: str, default_runtime: str = "runc") -> None:
-        self.name = name
+    def __init__(self, host: PrivateHost, name: str, **settings: Any) -> None:
+        self.name = name  # also that of its namespace in containerd
+        self.socket = f"unix:///run/{name}.sock"
+        self.exec_root = f"/run/{name}"
         self.directory = host.make_directory(name)
-        configuration = self.directory / "daemon.json"
-        configuration.write_text(json.dumps(self._configuration(default_runtime)))
-        super().__init__(host, self.directory / "log", "dockerd", "--config-file", str(configuration))
+        self.configuration = host.path(f"/etc/{name}/daemon.json")
+        self.configuration.parent.mkdir(exist_ok=True)
+        self.configuration.write_text(json.dumps(self._settings() | settings, indent=2))
+        words = ("dockerd", "--config-file", f"/etc/{name}/daemon.json")
+        super().__init__(host, self.directory / "log", *words)
         self.wait_until_answered(*self.command("version"))
 
-    def _configuration(self, default_runtime: str) -> dict[str, Any]:
-        programs = {
-            name: {"path": str(path)} for name, path in runtimes.installed().items() if name != "runc"
-        }
+    def _settings(self) -> dict[str, Any]:
         return {
-            "hosts": [SOCKET],
-            "pidfile": "/run/docker.pid",
+            "hosts": [self.socket],
+            "pidfile": f"{self.exec_root}.pid",
             "data-root": str(self.directory / "root"),
-            "exec-root": EXEC_ROOT,
+            "exec-root": self.exec_root,
             "containerd": containerd.SOCKET,
+            "containerd-namespace": self.name,
             "bridge": "none",
             "iptables": False,
             "ip6tables": False,
             "ip-forward": False,
-            "runtimes": programs,
-            "default-runtime": default_runtime,
         }
 
     def command(self, *words: str) -> list[str]:
         """Return the client's command line, for the private host."""
-        program = (
-            shutil.which("docker", path=runtimes.SEARCHED) or "docker"
-        )  # the one that came with the daemon
-        return [program, "--host", SOCKET, "--config", str(self.directory / "client"), *words]
+        # Not another client that comes first in PATH: the one that came with the daemon.
+        program = shutil.which("docker", path=runtimes.SEARCHED) or "docker"
+        return [program, "--host", self.socket, "--config", str(self.directory / "client"), *words]
 
     def load(self, archive: Path) -> None:
         """Load an image."""
@@ -63,7 +64,7 @@ class Dockerd(Daemon):
 
     def runtime_state(self, runtime: str) -> list[str]:
         """Return the containers that a runtime still knows."""
-        return containers_in(self.host.path(f"{EXEC_ROOT}/runtime-{runtime}/{NAMESPACE}"))
+        return containers_in(self.host.path(f"{self.exec_root}/runtime-{runtime}/{self.name}"))
 
 
 class Docker(Engine):

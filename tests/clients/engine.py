@@ -13,6 +13,7 @@ from . import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .privatehost import PrivateHost
 
@@ -134,3 +135,9 @@ def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.05)
+
+
+def commands_of(page: Path, section: str) -> list[str]:
+    """Return the commands that a section of a page shows."""
+    text = page.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
