@@ -13,7 +13,7 @@ LAUNCHER := $(BIN)/youki
 NINJA    := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ninja
 PYTEST   := $(BIN)/python -m pytest
 FILE_SYSTEM := lifecycle mounts mount_options propagation rootfs devices masks cgroup_mounts idmapped_mounts
-CHECKED  := src tests tools bench
+CHECKED  := src tests tools bench examples
 C_FILES   = $(wildcard src/libcontainer/init/*.[ch] src/youki/*.c tests/*/*.[ch] tests/*/c/*.[ch] bench/*.[ch] examples/*/*.[ch])
 
 .DEFAULT_GOAL := help
