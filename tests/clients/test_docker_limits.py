@@ -44,7 +44,7 @@ def test_out_of_memory(docker: Docker, observed: list[Any]) -> None:
 )
 def test_limit(docker: Docker, observed: list[Any], options: tuple[str, ...], file: str) -> None:
     """Each limit is what the kernel has, as with runc."""
-    observed.append(docker.run("cat", f"/sys/fs/cgroup/{file}", options=options).lines)
+    observed.append(sorted(docker.run("cat", f"/sys/fs/cgroup/{file}", options=options).lines))
     assert observed != [[]]
 
 
