@@ -101,7 +101,7 @@ def test_exec_with_a_timeout(pod: Pod) -> None:
 @pytest.mark.slow
 def test_stats(pod: Pod) -> None:
     """The plugin reads the container's cgroup."""
-    container = pod.start("sh", "-c", "x=$(head -c 4000000 /dev/zero | tr '\\0' x); sleep 1000")
+    container = pod.start("sh", "-c", "x=$(head -c 4000000 /dev/zero | tr '\\0' x); sleep 1000; :")
     eventually(lambda: working_set(pod, container) > 4000000)
     stats = pod.cri("ContainerStats", container_id=container)["stats"]
     assert int(stats["cpu"]["usage_core_nano_seconds"]["value"]) > 0
