@@ -109,6 +109,7 @@ def test_replica_killed(swarm: Docker, observed: list[Any]) -> None:
     swarm.host.run("kill", "-KILL", str(swarm.pid(victim)))
     eventually(lambda: len(running(swarm)) == 2 and victim not in running(swarm))
     assert other in running(swarm)
+    eventually(lambda: tasks(swarm, "shutdown"))
     (told,) = tasks(swarm, "shutdown")
     observed.append(told.partition(": ")[2])
     assert observed == ['"task: non-zero exit (137)"']
