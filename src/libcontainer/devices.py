@@ -111,7 +111,8 @@ def compile_devices(context: Context) -> Iterator[Op]:
         yield from _node(context, f"/linux/devices/{index}", device)
     for path, target in SYMLINKS:
         yield do.MakeSymlink(pointer="/linux", path=path.encode(), target=target.encode(), replace=0)
-    yield do.MakeSymlink(pointer="/linux", path=b"/dev/core", target=b"/proc/kcore", replace=0)
+    if context.host.kcore:  # a kernel may be built without (CONFIG_PROC_KCORE)
+        yield do.MakeSymlink(pointer="/linux", path=b"/dev/core", target=b"/proc/kcore", replace=0)
     # Even an image with a ptmx of its own gets the multiplexor of its own devpts.
     yield do.MakeSymlink(pointer="/linux", path=b"/dev/ptmx", target=b"pts/ptmx", replace=1)
 

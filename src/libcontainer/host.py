@@ -56,8 +56,8 @@ class Host:
     `euid`, `egid`: the effective ids. `capabilities`, `bounding`: masks of the permitted and bounding sets.
     `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
     namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `joins_by_pidfd`: setns(2) takes a
-    pidfd. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active. `status`: the fields of
-    /proc/self/status. `filters`: what compiles system call filters (seccomp.cache.Cache).
+    pidfd. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active. `kcore`: there is a
+    /proc/kcore. `status`: the fields of /proc/self/status. `filters`: what compiles system call filters (seccomp.cache.Cache).
     """
 
     if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Host:
         mounts: list[MountEntry]
         apparmor: bool
         selinux: bool
+        kcore: bool
         filters: Cache
 
     def __init__(self, **facts: Any) -> None:
@@ -161,5 +162,6 @@ _GATHER: dict[str, Callable[[Host], object]] = {
     "mounts": lambda _: _mounts(),
     "apparmor": lambda _: _apparmor(),
     "selinux": lambda _: os.path.exists("/sys/fs/selinux/enforce"),
+    "kcore": lambda _: os.path.exists("/proc/kcore"),
     "filters": lambda _: _filters(),
 }

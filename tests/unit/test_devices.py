@@ -25,9 +25,8 @@ def plan(
         "mounts": mounts or [],
         "linux": {"namespaces": [{"type": kind} for kind in kinds], "devices": list(listed)},
     }
-    host = Host(
-        **{"capabilities": ALL, "in_user_namespace": False, "new_mount_api": True, "selinux": False, **facts}
-    )
+    known = {"in_user_namespace": False, "new_mount_api": True, "selinux": False, "kcore": True}
+    host = Host(**{"capabilities": ALL, **known, **facts})
     return list(devices.compile_devices(Context(spec, host, Options())))
 
 

@@ -58,6 +58,7 @@ def host(**facts: Any) -> Host:
         "mounts": [],
         "apparmor": False,
         "selinux": False,
+        "kcore": True,
         "filters": Filters(),
     }
     return Host(**{**known, **facts})

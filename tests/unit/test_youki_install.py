@@ -226,6 +226,6 @@ def test_command(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch:
         "then: docker run --runtime youki …",
         "docker knows youki already",
         f"removed {path}",
-        "now let it read that: systemctl reload docker",
+        "now let it read that: systemctl restart docker",
         "docker does not know youki already",
     ]

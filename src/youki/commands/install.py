@@ -35,6 +35,8 @@ def told(engine: ModuleType, changes: list[Edit], args: Arguments) -> str:
         return f"{args.engine} {'does not know youki' if args.remove else 'knows youki'} already\n"
     lines = [f"{'removed' if edit.after is None else 'wrote'} {edit.path}" for edit in changes]
     restart = getattr(engine, "RESTART", None)
+    if args.remove:
+        restart = getattr(engine, "RESTART_TO_FORGET", restart)
     if restart:
         lines.append(f"now let it read that: {restart}")
     if not args.remove:

@@ -2,8 +2,8 @@
 
 One module per engine, all of one shape: `PROGRAM`; `NEXT`, what to do after an installation; the pure functions
 `edits(place, runtime, default=)` and `removal(place)`, which say what is to change in which file; `absence()`,
-why it cannot be asked for a container; and `probe(runtime, directory, name)`, which has it make one. Not on the hot
-path.
+why it cannot be asked for a container; and `probe(runtime, directory, name)`, which has it make one. `RESTART` and
+`RESTART_TO_FORGET`, where there are any, make it read the file. Not on the hot path.
 """
 
 from __future__ import annotations

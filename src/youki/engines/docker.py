@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PROGRAM = "docker"
 NEXT = "docker run --runtime youki …", "docker run …"
 RESTART = "systemctl reload docker"
+RESTART_TO_FORGET = "systemctl restart docker"  # on a reload it only learns
 
 RUNTIMES, DEFAULT = "runtimes", "default-runtime"
 
