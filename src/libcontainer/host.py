@@ -57,7 +57,8 @@ class Host:
     `in_user_namespace`: not the initial one. `privileged`: may mount and make namespaces without a new user
     namespace. `new_mount_api`: the mount calls of Linux 5.2 and 5.12 are there. `joins_by_pidfd`: setns(2) takes a
     pidfd. `mounts`: the mount table. `apparmor`, `selinux`: the security module is active. `kcore`: there is a
-    /proc/kcore. `status`: the fields of /proc/self/status. `filters`: what compiles system call filters (seccomp.cache.Cache).
+    /proc/kcore. `status`: the fields of /proc/self/status. `filters`: what compiles system call filters
+    (seccomp.cache.Cache).
     """
 
     if TYPE_CHECKING:
