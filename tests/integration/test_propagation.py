@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .boxes import MODES, Box, host_directory, host_mounts, mounts_of
+from .boxes import MODES, Box, host_directory, host_mounts, mounts_of, open_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,8 +118,8 @@ def test_later_mount_of_the_host_arrives_in_a_slave(
     (box.rootfs / "data").mkdir()
     if userns:
         box.add_userns()
-        for directory in (host.path, host / "shared"):
-            directory.chmod(0o755)
+        # The classic calls reach a source by its path, with the identity of the namespace's root.
+        open_to_all(host / "shared")
     box.mount("/data", str(host / "shared/volume"), "bind", *options)
 
     with box.build() as container:
