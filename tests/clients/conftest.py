@@ -68,7 +68,7 @@ def observed(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
     yield from runtimes.observations(request.node)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def private_host(request: pytest.FixtureRequest) -> Iterator[PrivateHost]:
     """The private host of this session; afterwards nothing of it remains on the real one."""
     if os.geteuid() != 0:
@@ -86,13 +86,13 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[PrivateHost]:
     assert [point for point in mount_points() if host.name in point] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def image_archive(private_host: PrivateHost) -> Path:
     """An image of busybox as `docker save` writes it."""
     return images.docker_archive(private_host.make_directory("image"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engines(private_host: PrivateHost, image_archive: Path) -> Iterator[dict[str, Podman]]:
     """podman as root and as an unprivileged user, each with the image."""
     if shutil.which("podman") is None:
@@ -147,7 +147,7 @@ def mount_points() -> list[str]:
         return sorted(line.split(" ")[4] for line in file)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def containerd(private_host: PrivateHost, image_archive: Path, pause_archive: Path) -> Iterator[Containerd]:
     """containerd, which knows every runtime, with the images."""
     need(*containerd_module.PROGRAMS)
@@ -161,7 +161,7 @@ def containerd(private_host: PrivateHost, image_archive: Path, pause_archive: Pa
         daemon.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pause_archive(private_host: PrivateHost) -> Path:
     """An image whose program sleeps: what holds a pod's namespaces."""
     directory = private_host.make_directory("pause")
@@ -184,7 +184,7 @@ def need(*programs: str) -> None:
             pytest.skip(f"{program} is not installed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dockerd(containerd: Containerd, image_archive: Path) -> Iterator[Dockerd]:
     """dockerd, which knows every runtime, with the image."""
     need(*docker_module.PROGRAMS)
@@ -205,7 +205,7 @@ def docker(dockerd: Dockerd, runtime: str) -> Iterator[Docker]:
     wait_until_gone(client.runtime_state, client.host)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cri(containerd: Containerd) -> Iterator[Cri]:
     """A client of containerd's CRI plugin."""
     pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed (make engines)")
