@@ -31,6 +31,8 @@ def docker(containerd: Containerd, image_archive: Path) -> Iterator[Docker]:
         yield Docker(daemon, "youki")
     finally:
         daemon.stop()
+        for path in daemon.configuration.parent.glob("daemon.json*"):  # and what `install` kept of it
+            path.unlink()
 
 
 def install(docker: Docker, *options: str) -> None:
