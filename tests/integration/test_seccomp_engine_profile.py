@@ -104,8 +104,13 @@ def compare(bundle: Bundle, seccomp: dict[str, Any], gate: str) -> dict[int, tup
     return {
         number: (filtered[number], words)
         for number, words in expected.items()
-        if filtered[number] != words and number not in skipped
+        if not same(filtered[number], words) and number not in skipped
     }
+
+
+def same(one: str, other: str) -> bool:
+    """Whether a call ended alike. One that is let through may take longer one time: sync(2) waits for the disk."""
+    return one == other or {one, other} == {"ok", "waits"}
 
 
 @pytest.mark.parametrize("no_new_privileges", [True, False])
