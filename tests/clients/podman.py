@@ -6,19 +6,16 @@ import json
 import os
 import pty
 import resource
-import select
 import shutil
 import subprocess
 import termios
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import runtimes
+from .engine import Done, converse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .privatehost import PrivateHost
 
 IMAGE = "localhost/busybox"
@@ -28,22 +25,6 @@ LIMITS = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
 
 class PodmanError(AssertionError):
     """A command of podman failed; the message is what it said."""
-
-
-class Done:
-    """How a command of podman ended: exit code and output."""
-
-    def __init__(self, code: int, stdout: str, stderr: str) -> None:
-        self.code = code
-        self.stdout = stdout
-        self.stderr = stderr
-
-    @property
-    def lines(self) -> list[str]:
-        return self.stdout.splitlines()
-
-    def __repr__(self) -> str:
-        return f"Done({self.code}, {self.stdout!r}, {self.stderr!r})"
 
 
 class User(NamedTuple):
@@ -183,7 +164,7 @@ class Podman:
                 start_new_session=True,
             )  # fmt: skip
             os.close(slave)
-            said = _converse(master, send, timeout)
+            said = converse(master, send, timeout)
             return Done(process.wait(timeout), said.decode().replace("\r\n", "\n"), "")
         finally:
             os.close(master)
@@ -221,29 +202,3 @@ def _limit(number: int) -> str:
     hard = resource.getrlimit(number)[1]
     value = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     return f"{value}:{value}"
-
-
-def _converse(master: int, send: bytes, timeout: float) -> bytes:
-    """Read a terminal to its end, typing `send` after the first words."""
-    said, deadline = b"", time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([master], [], [], 1)
-        if not ready:
-            continue
-        try:
-            data = os.read(master, 65536)
-        except OSError:  # EIO: nobody has it open any more
-            return said
-        said += data
-        if send:
-            os.write(master, send)
-            send = b""
-    raise AssertionError(f"the terminal was still open after {timeout} seconds; it said {said!r}")
-
-
-def eventually(condition: Callable[[], object], timeout: float = 30) -> None:
-    """Wait until `condition` holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import runtimes
-from .podman import eventually
+from .engine import eventually
 from .privatehost import PATH
 
 if TYPE_CHECKING:

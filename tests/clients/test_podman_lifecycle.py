@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .podman import eventually
+from .engine import eventually
 
 if TYPE_CHECKING:
     from .podman import Podman

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .podman import IMAGE, eventually
+from .engine import eventually
+from .podman import IMAGE
 
 if TYPE_CHECKING:
     from .podman import Podman

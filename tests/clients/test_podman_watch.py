@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .podman import eventually
+from .engine import eventually
 
 if TYPE_CHECKING:
     from .podman import Podman

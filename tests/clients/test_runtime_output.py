@@ -14,7 +14,7 @@ import pytest
 
 from ..integration.conftest import SPEC, make_rootfs
 from . import runtimes
-from .podman import eventually
+from .engine import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

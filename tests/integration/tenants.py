@@ -8,28 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from libcontainer import PIPE
 
+from .conftest import Result
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libcontainer import Container, ExitStatus
+    from libcontainer import Container
 
     from .conftest import Bundle
-
-
-class Told:
-    """What a tenant left: how it ended, and what it wrote."""
-
-    def __init__(self, status: ExitStatus, stdout: bytes, stderr: bytes) -> None:
-        self.status = status
-        self.stdout = stdout.decode()
-        self.stderr = stderr.decode()
-
-    @property
-    def lines(self) -> list[str]:
-        return self.stdout.splitlines()
-
-    def __repr__(self) -> str:
-        return f"Told({self.status}, {self.stdout!r}, {self.stderr!r})"
 
 
 @contextmanager
@@ -41,20 +27,20 @@ def running(bundle: Bundle, *args: str) -> Iterator[Container]:
         yield container
 
 
-def ask(container: Container, *args: str, timeout: float = 30.0, **options: Any) -> Told:
+def ask(container: Container, *args: str, timeout: float = 30.0, **options: Any) -> Result:
     """Run a tenant to its end and return what it left."""
     with container.exec(args, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, **options) as process:
         stdout, stderr = process.communicate(timeout=timeout)
         assert stdout is not None
         assert stderr is not None
-        return Told(process.wait(timeout), stdout, stderr)
+        return Result(process.wait(timeout), stdout, stderr)
 
 
-def sh(container: Container, script: str, **options: Any) -> Told:
+def sh(container: Container, script: str, **options: Any) -> Result:
     """Run a shell script as a tenant."""
     return ask(container, "/bin/sh", "-c", script, **options)
 
 
-def status_of(told: Told) -> dict[str, str]:
+def status_of(told: Result) -> dict[str, str]:
     """Return the fields of a /proc/PID/status that a tenant printed."""
     return {name: value.strip() for name, _, value in (line.partition(":") for line in told.lines)}
