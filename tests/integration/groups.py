@@ -14,6 +14,11 @@ import pytest
 
 from libcgroups import Hierarchy, Manager, detect, new
 
+# A line of a container's shell: 64 MiB in a pipe to something that keeps them all, and then says how many bytes
+# they were. While the kernel still takes the memory of the first victim of a limit it may choose another: never
+# that shell, as all of the pipe stand before it (proc_pid_oom_score_adj(5)).
+HOARD = "(echo 1000 >/proc/self/oom_score_adj; head -c 67108864 /dev/zero | tail -c 67108864 | wc -c)"
+
 
 def offered(unified: Hierarchy | None) -> list[str]:
     """The controllers of the unified hierarchy."""

@@ -17,6 +17,7 @@ import pytest
 from libcontainer import Container, InvalidArgument, StateError, aio
 
 from .conftest import YOUKI
+from .groups import HOARD
 from .rootless import borrowed_user
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .conftest import Bundle
 
 MIB = 1 << 20
-# 64 MiB in a pipe to something that keeps them all: more than a limit of 32 MiB can hold.
-HOARD = "head -c 67108864 /dev/zero | tail -c 67108864 >/dev/null"
 
 
 @contextmanager
@@ -105,7 +104,7 @@ def test_nothing_comes_before_the_first_interval_is_over(bundle: Bundle) -> None
 
 def test_an_out_of_memory_kill_is_told_and_the_watching_goes_on(bundle: Bundle) -> None:
     """The container's shell survives; the stats after it count the kill."""
-    script = f"read _; {HOARD}; echo over; sleep 1000"
+    script = f"read _; {HOARD} >/dev/null; echo over; sleep 1000"
     reader, writer = os.pipe()
     bundle.linux["resources"] = {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}
     with bundle.build("sh", "-c", script, stdin=reader) as container:
@@ -228,7 +227,7 @@ def test_the_command_tells_out_of_memory(bundle: Bundle) -> None:
     """At once, not at the next interval."""
     reader, writer = os.pipe()
     bundle.linux["resources"] = {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}
-    with bundle.build("sh", "-c", f"read _; {HOARD}; sleep 1000", stdin=reader) as container:
+    with bundle.build("sh", "-c", f"read _; {HOARD} >/dev/null; sleep 1000", stdin=reader) as container:
         container.start()
         with watching(bundle, "--interval=1h") as process:
             assert process.stdout
