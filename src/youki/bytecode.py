@@ -18,7 +18,7 @@ import os
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
 
-from youki import entry, options
+from youki import entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,21 +26,23 @@ if TYPE_CHECKING:
 
     File = tuple[str, int, int]  # its path, st_mtime_ns, st_size
 
+COMMANDS = "youki.commands."
 NEVER = ("youki.entry", "youki.bytecode")  # needed before a pack, and for writing one
 BY_INTERPRETER = "encodings"  # source files that are read before any program begins
 
 
-def keep(words: list[str], names: list[str]) -> None:
-    """Write the modules `names` into the pack of the command that `words` name.
+def keep(names: list[str]) -> None:
+    """Write the modules `names` into the pack of the command that was executed, if it was a usual one.
 
-    A command that needed yet another source file of the standard library was a rare one (such as the first
-    that compiles a filter): what it loaded must not slow the usual ones down, and it keeps nothing.
+    It was not where another command's pack was taken for its own (`youki --root state list`), and where yet
+    another source file of the standard library was needed, as for the first use of a filter: such modules
+    must not slow the usual ones down.
     """
-    command = next((word for word in words if word.isalpha() and options.find(word)), None)
-    if command is None or sys.dont_write_bytecode or _is_rare():
+    commands = [name for name in names if name.startswith(COMMANDS)]
+    if len(commands) != 1 or sys.dont_write_bytecode or _is_rare():
         return
     try:
-        _write(entry.pack(command), marshal.dumps(_collect(names)))
+        _write(entry.pack(commands[0].removeprefix(COMMANDS)), marshal.dumps(_collect(names)))
     except OSError:
         pass  # no right to, or no room
 
@@ -80,7 +82,7 @@ def _write(path: str, data: bytes) -> None:
     temporary = f"{path}.{os.getpid()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        with open(fd, "wb", buffering=0) as file:
+        with open(fd, "wb") as file:
             file.write(MAGIC_NUMBER + data)
         os.replace(temporary, path)
     except BaseException:

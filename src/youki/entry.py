@@ -34,7 +34,7 @@ def enter(words: list[str]) -> "NoReturn":
     if code == 0 and uses_packs() and not executed.issuperset(packable()):
         from youki import bytecode
 
-        bytecode.keep(words, packable())
+        bytecode.keep(packable())
     os._exit(code)  # taking the interpreter apart would cost another millisecond, and nothing is left to do
 
 
@@ -56,7 +56,8 @@ def open_standard_descriptors() -> None:
 def load(words: list[str]) -> None:
     """Execute the modules of the command that `words` seem to name from its pack (bytecode.py).
 
-    The first word counts for which there is one. A wrong guess costs time and changes nothing.
+    The first word counts for which there is one: nothing is parsed yet. A wrong guess costs time and changes
+    nothing: the modules are there before somebody asks for them.
     """
     if not uses_packs():
         return
@@ -93,7 +94,8 @@ def execute(path: str) -> bool:
     if data[: len(MAGIC_NUMBER)] != MAGIC_NUMBER:
         return True
     try:
-        root, files, codes, names = marshal.loads(data[len(MAGIC_NUMBER) :])
+        # As importlib does with each .pyc; bytecode.py says who may write the file.
+        root, files, codes, names = marshal.loads(data[len(MAGIC_NUMBER) :])  # noqa: S302
     except (EOFError, TypeError, ValueError):
         return True  # cut short
     if root != ROOT or any([_has_changed(*file) for file in files]):
@@ -130,7 +132,7 @@ def _execute_module(name: str, path: str, code: "CodeType") -> None:
         module.__path__ = spec.submodule_search_locations = [os.path.dirname(path)]
     sys.modules[name] = module
     try:
-        exec(code, module.__dict__)
+        exec(code, module.__dict__)  # noqa: S102 - what an import is
     except BaseException:
         del sys.modules[name]
         raise

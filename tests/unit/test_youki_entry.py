@@ -1,4 +1,4 @@
-"""__main__.py and main.py: how the command starts, what it loads, and how it ends."""
+"""__main__.py, entry.py and main.py: how the command starts, what it loads, and how it ends."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ STATE_IMPORTS = {
     "libcontainer.errors",
     "libcontainer.state",
     "libcontainer.strictjson",
+    "marshal",
     "os",
     "posixpath",
     "stat",
@@ -39,6 +40,7 @@ STATE_IMPORTS = {
     "youki",
     "youki.commands",
     "youki.commands.state",
+    "youki.entry",
     "youki.log",
     "youki.main",
     "youki.options",
