@@ -31,18 +31,19 @@ NEVER = ("youki.entry", "youki.bytecode")  # needed before a pack, and for writi
 BY_INTERPRETER = "encodings"  # source files that are read before any program begins
 
 
-def keep(names: list[str]) -> None:
-    """Write the modules `names` into the pack of the command that was executed, if it was a usual one.
+def keep(loaded: str | None, names: list[str]) -> None:
+    """Write the modules `names`, in the order of their completion, into the pack of the command executed.
 
-    It was not where another command's pack was taken for its own (`youki --root state list`), and where yet
-    another source file of the standard library was needed, as for the first use of a filter: such modules
-    must not slow the usual ones down.
+    Not if the pack `loaded` was another command's (`youki --root state list`), and not if yet another source
+    file of the standard library was needed, as for the first use of a filter: such modules must not slow
+    the usual commands down.
     """
-    commands = [name for name in names if name.startswith(COMMANDS)]
-    if len(commands) != 1 or sys.dont_write_bytecode or _is_rare():
+    # A command may use another one's module (run: start); its own is complete after it.
+    commands = [name.removeprefix(COMMANDS) for name in names if name.startswith(COMMANDS)]
+    if not commands or loaded not in (None, commands[-1]) or sys.dont_write_bytecode or _is_rare():
         return
     try:
-        _write(entry.pack(commands[0].removeprefix(COMMANDS)), marshal.dumps(_collect(names)))
+        _write(entry.pack(commands[-1]), marshal.dumps(_collect(names)))
     except OSError:
         pass  # no right to, or no room
 

@@ -24,7 +24,7 @@ def enter(words: list[str]) -> "NoReturn":
     """Run the command line `words` (without the program's name) and end the process with its exit code."""
     gc.disable()  # a command lives for milliseconds; looking for garbage among its imports is one of them
     open_standard_descriptors()
-    load(words)
+    loaded = load(words)
     from youki.main import main
 
     code = main(words)
@@ -34,7 +34,7 @@ def enter(words: list[str]) -> "NoReturn":
     if code == 0 and uses_packs() and not executed.issuperset(packable()):
         from youki import bytecode
 
-        bytecode.keep(packable())
+        bytecode.keep(loaded, packable())
     os._exit(code)  # taking the interpreter apart would cost another millisecond, and nothing is left to do
 
 
@@ -53,17 +53,17 @@ def open_standard_descriptors() -> None:
             )  # open(2) takes the lowest free number: fd
 
 
-def load(words: list[str]) -> None:
-    """Execute the modules of the command that `words` seem to name from its pack (bytecode.py).
+def load(words: list[str]) -> str | None:
+    """Execute the modules of the command that `words` seem to name from its pack (bytecode.py); return its name.
 
     The first word counts for which there is one: nothing is parsed yet. A wrong guess costs time and changes
     nothing: the modules are there before somebody asks for them.
     """
-    if not uses_packs():
-        return
-    for word in words:
-        if word.isalpha() and execute(pack(word)):
-            return
+    if uses_packs():
+        for word in words:
+            if word.isalpha() and execute(pack(word)):
+                return word
+    return None
 
 
 def uses_packs() -> bool:
