@@ -179,6 +179,16 @@ def connect(address: str) -> Channel | None:
     return Channel(socket)
 
 
+def adopt(connection: int, last_words: int) -> Channel:
+    """Return the channel of a connection that another program made; `last_words` is -1 where there are none."""
+    channel = Channel(_socket.socket(fileno=connection))
+    channel.last_words = last_words
+    for fd in (connection, last_words):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    return channel
+
+
 def is_listening(address: str) -> bool:
     """Tell whether init still waits for `start`.
 

@@ -217,11 +217,7 @@ class Container:
         """
         from libcontainer import release
 
-        with self._locked() as directory:
-            release.release(self, directory)
-            directory.remove_file("start.sock")
-        if self._record["hooks"].get("poststart"):
-            release.run_poststart(self)
+        release.start(self)
 
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container.

@@ -26,11 +26,29 @@ _REASONS = {
 }
 
 
-def release(container: Container, directory: Directory) -> None:
-    """Tell init to go on and wait until the payload is executed.
+def start(container: Container, begun: Channel | None = None) -> None:
+    """Execute the payload and run the poststart hooks.
 
-    Whether init waits for us is asked by asking it to go on. Raises StateError, ExecError, SetupError.
+    `begun` is a connection to init by which it has been told to go on already. Raises StateError, ExecError,
+    HookError, SetupError.
     """
+    with container._locked() as directory:
+        connection = begun or _tell_to_go_on(container, directory)
+        try:
+            if not connection.answers_within(ANSWER_S) and container._cgroup_is_frozen():
+                raise StateError(
+                    f"{container.id} is paused: it starts when it is resumed", remedy=f"resume {container.id}"
+                )
+            _await_payload(container, connection)
+        finally:
+            connection.close()
+        directory.remove_file("start.sock")
+    if container._record["hooks"].get("poststart"):
+        run_poststart(container)
+
+
+def _tell_to_go_on(container: Container, directory: Directory) -> Channel:
+    """Return the connection by which init was told. Whether it waits for us is asked by asking it to go on."""
     recorded = "startTime" in container._record
     connection = channel.connect(directory.address("start.sock")) if recorded else None
     if connection is None:
@@ -41,13 +59,10 @@ def release(container: Container, directory: Directory) -> None:
                 f"cannot start {container.id}: its configuration has no process", pointer="/process"
             )
         connection.send(channel.START)
-        if not connection.answers_within(ANSWER_S) and container._cgroup_is_frozen():
-            raise StateError(
-                f"{container.id} is paused: it starts when it is resumed", remedy=f"resume {container.id}"
-            )
-        _await_payload(container, connection)
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return connection
 
 
 def _await_payload(container: Container, connection: Channel) -> None:

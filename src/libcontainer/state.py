@@ -7,6 +7,7 @@
         config.json         the configuration as it was at create: later edits of the bundle do not count
                             (runtime.md)
         start.sock          where init waits for `start`; gone once the payload runs
+        start.plain         beside it where a start is but a word to init (youki/start.c)
         notify/             the container's notify socket (notify_socket.py), where there is one
 
 The status is computed from facts, never stored: whether the process of that number *and start time* lives,

@@ -190,11 +190,19 @@ class Creation(Conversation):
         self._limit()
         self._set_rlimits()
         self.directory.write_record("state.json", self.record)
+        if self._starts_plainly():
+            self.directory.write("start.plain", b"")
         self.directory.remove_file("intent.json")
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
             self.pid_file_written = True
         self._send_pidfd()
+
+    def _starts_plainly(self) -> bool:
+        """Tell whether nothing but init has to do with the start, which then needs no Python (youki/start.c)."""
+        return self.record["hasProcess"] and not (
+            self.record["hooks"].get("poststart") or "notifySocket" in self.record
+        )
 
     def _new_record(self) -> dict[str, Any]:
         found = state.start_time(self.pid)

@@ -1,4 +1,4 @@
-/* youki: find this installation's Python and its youki/__main__.py, and become them.
+/* youki: find this installation's Python and its youki/__main__.py, and become them; but for a start that needs none (start.c).
  *
  * A console script would start Python with `site` and with the caller's PYTHON* variables. The first costs milliseconds, the
  * second lets the environment choose what a runtime that runs as root imports. This program starts it isolated (-I), without
@@ -11,12 +11,15 @@
  *   interpreter  BIN/python3 (virtual environment, prefix), then /usr/local/bin and /usr/bin, under the name of the code's
  *                own directory (python3.11, python3), because that Python is the one it was installed for
  */
+#include "start.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -186,17 +189,31 @@ static bool search(struct installation *self)
 	return self->minor >= 0 || search_target(self);
 }
 
-/* Returns only on failure, with errno. */
-static void become(const struct installation *self, int argc, char **argv)
+/* Let Python have the descriptors of a start that it is to finish; commands/start.py looks for the option. */
+static void hand_over(const struct begun *begun, char *ret_option, size_t size)
 {
+	(void)fcntl(begun->connection, F_SETFD, 0);
+	if (begun->last_words >= 0)
+		(void)fcntl(begun->last_words, F_SETFD, 0);
+	(void)snprintf(ret_option, size, "-Xyouki_start=%d,%d", begun->connection, begun->last_words);
+}
+
+/* Returns only on failure, with errno. */
+static void become(const struct installation *self, int argc, char **argv, const struct begun *begun)
+{
+	static char option[sizeof("-Xyouki_start=,") + 2 * sizeof("-2147483648")];
 	size_t count = 0;
-	const char **command = calloc((size_t)argc + COUNT(OPTIONS) + 3, sizeof(*command));
+	const char **command = calloc((size_t)argc + COUNT(OPTIONS) + 4, sizeof(*command));
 
 	if (!command)
 		return;
 	command[count++] = self->python;
 	for (size_t i = 0; i < COUNT(OPTIONS); i++)
 		command[count++] = OPTIONS[i];
+	if (begun->connection >= 0) {
+		hand_over(begun, option, sizeof(option));
+		command[count++] = option;
+	}
 	command[count++] = self->code;
 	for (int i = 1; i < argc; i++)
 		command[count++] = argv[i];
@@ -206,14 +223,17 @@ static void become(const struct installation *self, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static struct installation self;
+	struct begun begun;
 
 	open_standard_streams();
+	if (start(argc, argv, &begun) == 0)
+		return 0;
 	find_self(&self);
 	if (!search(&self))
 		die(TEXT("no Python installation for this command; looked for ", self.prefix,
 			 "/{lib,lib64}/python3*/{site-packages,dist-packages}" MAIN " and ", self.prefix,
 			 MAIN ", and for an interpreter in ", self.bin,
 			 ", /usr/local/bin and /usr/bin - reinstall libcontainer, or run python3 -m youki"));
-	become(&self, argc, argv);
+	become(&self, argc, argv, &begun);
 	die(TEXT("cannot execute ", self.python, ": ", strerror(errno)));
 }

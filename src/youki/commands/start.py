@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from libcontainer.container import Container
 from youki.settings import state_root
 
@@ -11,7 +13,20 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, settings: Arguments) -> None:
-    start(Container.load(state_root(settings), args.id))
+    container = Container.load(state_root(settings), args.id)
+    begun = sys._xoptions.get("youki_start")
+    if begun is None:
+        start(container)
+    else:
+        finish(container, str(begun))
+
+
+def finish(container: Container, begun: str) -> None:
+    """Finish a start that the launcher (start.c) has begun, by the numbers of its descriptors."""
+    from libcontainer import channel, release
+
+    connection, last_words = begun.split(",")
+    release.start(container, channel.adopt(int(connection), int(last_words)))
 
 
 def start(container: Container) -> None:
