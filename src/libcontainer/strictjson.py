@@ -135,13 +135,14 @@ def dumps(value: object, *, indent: int | None = None) -> str:
     return text
 
 
-def read_file(path: str, *, limit: int = LARGEST_FILE) -> bytes:
+def read_file(path: str, *, limit: int = LARGEST_FILE, pipe: bool = False) -> bytes:
     """Return the content of the regular file `path`, which may be at most `limit` bytes long.
 
-    Neither blocks on a FIFO nor takes a terminal. Raises InvalidArgument, with `errno` where a system call
-    failed.
+    Neither blocks on a FIFO nor takes a terminal. With `pipe` a FIFO is read to its end, however long its
+    writer takes: for files that the caller names (`<(command)` in a shell). Raises InvalidArgument, with
+    `errno` where a system call failed.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK)
     try:
         fd = os.open(path, flags)
     except OSError as error:
@@ -149,7 +150,7 @@ def read_file(path: str, *, limit: int = LARGEST_FILE) -> bytes:
     except ValueError:
         raise InvalidArgument(f"cannot open {path!r}: the path holds a NUL", path=path) from None
     try:
-        return _read(fd, path, limit)
+        return _read(fd, path, limit, pipe)
     except OSError as error:
         raise _cannot("read", path, error) from error
     finally:
@@ -179,9 +180,9 @@ def pointer_to(parent: str, key: str | int) -> str:
     return f"{parent}/{key}"
 
 
-def _read(fd: int, path: str, limit: int) -> bytes:
+def _read(fd: int, path: str, limit: int, pipe: bool) -> bytes:
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode) and not (pipe and stat.S_ISFIFO(status.st_mode)):
         raise InvalidArgument(f"{path} is not a regular file", path=path)
     data = b""
     # The size is not trusted: the file may grow, and files of /proc say 0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -303,6 +304,16 @@ def test_resources_are_read_from_standard_input(bundle: Bundle) -> None:
         assert "--pids-limit is ignored" in result.stderr
         assert value(container, "pids", PIDS) == "33"
         assert saved(container) == {"pids": {"limit": 33}}
+
+
+def test_resources_may_come_through_a_fifo(bundle: Bundle) -> None:
+    """As `--resources <(jq …)` gives them; runc reads it, too."""
+    fifo = bundle.path / "fifo"
+    os.mkfifo(fifo)
+    script = f"""echo '{{"pids": {{"limit": 44}}}}' > {fifo}"""
+    with running(bundle) as container, subprocess.Popen(["sh", "-c", script]):
+        bundle.youki("update", "--resources", str(fifo), bundle.id)
+        assert value(container, "pids", PIDS) == "44"
 
 
 def test_memory_in_use_is_looked_at_before_a_limit_that_asks_for_it(bundle: Bundle) -> None:

@@ -85,6 +85,17 @@ def test_process_object_wins(box: Bundle) -> None:
     assert run(box, "--process", str(file), "--cwd", "/tmp", "--tty", box.id) == ["/etc"]
 
 
+def test_process_object_may_come_through_a_pipe(box: Bundle) -> None:
+    """As `--process <(jq …)` gives it; runc reads it, too."""
+    process = {"args": ["pwd"], "cwd": "/etc", "user": {"uid": 0, "gid": 0}}
+    script = 'exec "$@" --process <(echo "$PROCESS") "$ID"'
+    words = ["bash", "-c", script, "bash", str(YOUKI), "--root", str(box.root), "exec"]
+    env = {**os.environ, "PROCESS": json.dumps(process), "ID": box.id}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("/etc\n", "")
+
+
 def test_detached_process_goes_on(box: Bundle) -> None:
     """Its number is in the pid file, and it is nobody's child who waits."""
     pid_file = box.path / "pid"

@@ -266,6 +266,30 @@ def test_only_regular_files_are_read_and_a_fifo_does_not_block(tmp_path: Path) -
         assert caught.value.path == path
 
 
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+def test_a_fifo_that_the_caller_names_is_read_to_its_end(tmp_path: Path, size: int) -> None:
+    """A shell gives one for `<(command)`; its writer may be slow and writes in pieces."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f"sleep 0.2; head -c {size} /dev/zero; sleep 0.1; printf end"
+    with subprocess.Popen(["sh", "-c", f"({script}) > {fifo}"]):
+        assert read_file(str(fifo), pipe=True) == bytes(size) + b"end"
+
+
+def test_a_pipe_may_be_no_longer_than_a_file(tmp_path: Path) -> None:
+    """Its writer may have no end."""
+    reader, writer = os.pipe()
+    os.write(writer, b"12345")
+    try:
+        with pytest.raises(InvalidArgument, match="longer than 4 bytes"):
+            read_file(f"/dev/fd/{reader}", limit=4, pipe=True)
+        with pytest.raises(InvalidArgument, match="is not a regular file"):
+            read_file("/dev/null", pipe=True)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_file_that_cannot_be_opened_is_told_with_its_errno(tmp_path: Path) -> None:
     """Callers act on the errno and people on the words."""
     with pytest.raises(InvalidArgument, match=r"No such file or directory \(ENOENT\)") as caught:

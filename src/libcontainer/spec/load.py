@@ -43,7 +43,7 @@ def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]
 
 def load_process(path: str) -> dict[str, Any]:
     """Return the checked process of the file `path`, as `exec --process` takes it. Raises as `load` does."""
-    return _parse(read_file(path), path, check_process)
+    return _parse(read_file(path, pipe=True), path, check_process)
 
 
 def copy_process(process: object, source: str = "process") -> dict[str, Any]:

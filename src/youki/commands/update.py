@@ -57,4 +57,6 @@ def read(name: str) -> Any:
     from libcontainer.state import read_all
     from libcontainer.strictjson import loads, read_file
 
-    return loads(read_all(0), source="standard input") if name == "-" else loads(read_file(name), source=name)
+    if name == "-":
+        return loads(read_all(0), source="standard input")
+    return loads(read_file(name, pipe=True), source=name)
