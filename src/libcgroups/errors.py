@@ -115,6 +115,26 @@ _REMEDIES = {
         "cpu.rt_runtime_us",
         _errno.EINVAL,
     ): "the budgets of all children must fit into that of their parent: raise cpu.rt_runtime_us there",
+    ("write", "cpuset.cpus", _errno.ERANGE): "this host has no CPU of such a number: "
+    "/sys/devices/system/cpu/possible tells which there are",
+    ("write", "cpuset.mems", _errno.ERANGE): "this host has no memory node of such a number: "
+    "/sys/devices/system/node/possible tells which there are",
+    (
+        "write",
+        "cpuset.cpus",
+        _errno.EINVAL,
+    ): "a CPU of the list is not online, or of another isolated partition",
+    ("write", "cpuset.mems", _errno.EINVAL): "a memory node of the list has no memory",
+    (
+        "write",
+        "cpuset.cpus",
+        _errno.EACCES,
+    ): "the cpuset above has not all of these CPUs, or is not this user's",
+    (
+        "write",
+        "cpuset.mems",
+        _errno.EACCES,
+    ): "the cpuset above has not all of these nodes, or is not this user's",
     (
         "write",
         "*",

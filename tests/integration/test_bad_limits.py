@@ -101,6 +101,26 @@ def test_a_limit_that_cannot_be_is_refused_with_its_place(
     assert f"/linux/resources{pointer}" in found or (whole and found == ["/linux/resources/unified"])
 
 
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [("cpus", "/sys/devices/system/cpu/possible"), ("mems", "memory node of the list has no memory")],
+)
+def test_a_cpu_or_memory_node_that_this_host_lacks_is_told_as_that(
+    bundle: Bundle, field: str, remedy: str
+) -> None:
+    """The kernel has but a number for it: "Numerical result out of range" helps nobody."""
+    if detect().mode == "v2":
+        pytest.skip("the cpuset of cgroup v2 takes any number, and uses those that are there")
+    # A node beyond MAX_NUMNODES would be out of range; one that merely is not there is invalid.
+    bundle.linux["resources"] = {"cpu": {field: "8191" if field == "cpus" else "7"}}
+
+    error = refused(bundle)
+
+    assert error.pointer == f"/linux/resources/cpu/{field}"
+    assert error.remedy is not None
+    assert remedy in error.remedy
+
+
 @pytest.mark.parametrize("path", PLACES)
 def test_a_place_that_means_something_else_is_refused(bundle: Bundle, path: str) -> None:
     """`..` and the root of the hierarchy are somebody else's; a newline would forge a line of a kernel file."""
