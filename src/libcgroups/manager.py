@@ -229,7 +229,7 @@ class Manager(ABC):
 
     def _refuse_without_cgroup(self, pointer: str) -> Unsupported:
         return Unsupported(
-            f"{pointer} cannot be limited without a cgroup ({self.reason or 'no hierarchy is mounted'})",
+            f"{pointer}: this cannot be limited without a cgroup ({self.reason or 'no hierarchy is mounted'})",
             pointer=pointer,
             remedy="remove the limit, or run where a cgroup can be made",
         )

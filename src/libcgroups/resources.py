@@ -128,7 +128,7 @@ def invalid(pointer: str, found: object, expected: str) -> InvalidArgument:
 def not_in_v2(pointer: str) -> Unsupported:
     """Return the error for a resource that cgroup v2 has no counterpart of."""
     return Unsupported(
-        f"{pointer} cannot be limited on cgroup v2",
+        f"{pointer}: this cannot be limited on cgroup v2",
         pointer=pointer,
         remedy="remove it, or use a cgroup v1 host",
     )

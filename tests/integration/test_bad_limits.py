@@ -160,3 +160,4 @@ def test_a_controller_that_is_not_here_is_refused(bundle: Bundle) -> None:
 
     assert isinstance(error, CgroupError)
     assert places(error) == ["/linux/resources/rdma"]
+    assert str(error).count("/rdma") == 1

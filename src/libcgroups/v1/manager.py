@@ -77,7 +77,7 @@ class V1Manager(Manager):
         if not self.cgroups or self.reason:
             return self._refuse_without_cgroup(pointer)
         return Unsupported(
-            f"{pointer} needs the {controller} controller, which is not mounted as cgroup v1 here",
+            f"{pointer}: this needs the {controller} controller, which is not mounted as cgroup v1 here",
             value=controller,
             errno=errno.ENOENT,
             remedy=f"mount it (mount -t cgroup -o {controller} …), or remove the limit",
