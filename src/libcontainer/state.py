@@ -61,7 +61,7 @@ def validate_id(container_id: object) -> str:
 
 def default_root() -> str:
     """Return where this user's containers are kept: /run/youki, or for an unprivileged user a private
-    directory below the runtime directory.
+    directory below the runtime directory. youki/start.c makes the first of these choices, too.
 
     Raises InvalidArgument when no private place can be found.
     """

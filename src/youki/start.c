@@ -67,13 +67,42 @@ static bool parse(char **words, struct command *ret_command)
 	return !format || strcmp(format, "text") == 0 || strcmp(format, "json") == 0;
 }
 
+/* The line that the kernel writes for the initial user namespace (user_namespaces(7)). */
+static bool in_user_namespace(void)
+{
+	static const char initial[] = "         0          0 4294967295\n";
+	char map[sizeof(initial)];
+	int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+	ssize_t size = read(fd, map, sizeof(map));
+
+	if (fd >= 0)
+		close(fd);
+	return size != sizeof(initial) - 1 || memcmp(map, initial, sizeof(initial) - 1) != 0;
+}
+
+/* The first choices of state.py: NULL where it would look further. */
+static const char *default_root(void)
+{
+	static char root[PATH_MAX];
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	struct stat found;
+
+	if (geteuid() == 0 && (!runtime || !runtime[0] || !in_user_namespace()))
+		return DEFAULT_ROOT;
+	if (!runtime || runtime[0] != '/' || lstat(runtime, &found) < 0)
+		return NULL;
+	if ((found.st_mode & (S_IFMT | 077)) != S_IFDIR || found.st_uid != geteuid())
+		return NULL;
+	return snprintf(root, sizeof(root), "%s/youki", runtime) < (int)sizeof(root) ? root : NULL;
+}
+
 /* True where Python would build the same paths from the words. */
 static bool is_plain(struct command *command)
 {
 	const char *id = command->id;
 
-	if (!command->root && geteuid() == 0 && !getenv("XDG_RUNTIME_DIR"))
-		command->root = DEFAULT_ROOT;
+	if (!command->root)
+		command->root = default_root();
 	if (!command->root || command->root[0] != '/' || strstr(command->root, ".."))
 		return false;
 	if (command->log && (command->log[0] == '-' || strchr(command->log, ':')))

@@ -100,20 +100,47 @@ def test_a_payload_with_a_filter_starts_without_python(bundle: Bundle, lonely: s
     assert status(bundle) == "running"
 
 
-def test_an_unprivileged_user_starts_without_python(lonely: str) -> None:
-    """The root directory is the user's own then, and must be given: the default one takes more to find."""
+@pytest.mark.parametrize("variables", [{}, {"XDG_RUNTIME_DIR": ""}, {"XDG_RUNTIME_DIR": "{here}"}])
+def test_root_starts_without_python_where_it_keeps_containers(
+    bundle: Bundle, lonely: str, variables: dict[str, str]
+) -> None:
+    """podman gives no --root, and its own runtime directory: not what root's containers are kept in."""
+    env = {name: value.format(here=bundle.path) for name, value in variables.items()}
+    bundle.save()
+    script = f"{YOUKI} create -b {bundle.path} {bundle.id} >/dev/null 2>&1 && exec {lonely} start {bundle.id}"
+    try:
+        done = call("/bin/sh", "-c", script, env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        call(YOUKI, "delete", "--force", bundle.id, env=env)
+
+
+@pytest.mark.parametrize("words", [(), ("--root", "{root}")])
+def test_an_unprivileged_user_starts_without_python(lonely: str, words: Sequence[str]) -> None:
+    """The directory of its containers is below its runtime directory."""
     with borrowed_user() as user:
         user.make_spec()
         user.spec["process"]["args"] = ["sleep", "1000"]
-        user.spec["process"]["terminal"] = False
         user.save()
         alone = shutil.copy(lonely, user.home / "youki")
-        script = f"{YOUKI} create -b {user.bundle} plain >out 2>&1 && {alone} --root {user.root} start plain"
+        given = " ".join(words).format(root=user.root)
+        script = f"{YOUKI} create -b {user.bundle} plain >out 2>&1 && {alone} {given} start plain"
         done = user.run("sh", "-c", script, check=False)
 
         assert (done.returncode, done.stderr) == (0, "")
         assert json.loads(user.youki("state", "plain").stdout)["status"] == "running"
         user.youki("delete", "--force", "plain")
+
+
+def test_a_runtime_directory_that_others_may_enter_is_left_to_python(lonely: str) -> None:
+    """Python looks for another one then, and the launcher must not know a container that Python does not."""
+    with borrowed_user() as user:
+        user.runtime_dir.chmod(0o755)
+        alone = shutil.copy(lonely, user.home / "youki")
+        done = user.run(alone, "start", "plain", check=False)
+
+        assert done.stderr.startswith(NO_PYTHON)
+        user.runtime_dir.chmod(0o700)
 
 
 def make_hooked(bundle: Bundle) -> None:
