@@ -29,8 +29,8 @@ packages:
 
 engines: $(VENV)/.ready
 	@tools/bootstrap $(PYTHON) clients
-	@$(BIN)/python -c 'import grpc_tools' 2>/dev/null || $(BIN)/python tools/develop.py clients || \
-		echo 'make: grpcio-tools could not be installed; done without: tests of the CRI plugin'
+	@$(BIN)/python -c 'import grpc_tools, websockets' 2>/dev/null || $(BIN)/python tools/develop.py clients || \
+		echo 'make: grpcio-tools and websockets could not be installed; done without: tests of the CRI plugin'
 
 $(VENV)/.ready: pyproject.toml tools/develop.py | packages
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or later is needed; set PYTHON=")'

@@ -208,7 +208,8 @@ def docker(dockerd: Dockerd, runtime: str) -> Iterator[Docker]:
 @pytest.fixture(scope="package")
 def cri(containerd: Containerd) -> Iterator[Cri]:
     """A client of containerd's CRI plugin."""
-    pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed (make engines)")
+    for module in ("grpc_tools", "websockets"):
+        pytest.importorskip(module, reason="grpcio-tools and websockets are not installed (make engines)")
     client = Cri(containerd.host)
     yield client
     client.close()

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import containerd, images
+from . import containerd, images, streaming
 
 if TYPE_CHECKING:
     from .privatehost import PrivateHost
@@ -108,6 +108,25 @@ class Pod:
     def exec(self, container: str, *command: str, timeout: int = 0) -> dict[str, Any]:
         """Run a process in a container to its end: exit_code, stdout and stderr."""
         return self.cri("ExecSync", container_id=container, cmd=list(command), timeout=timeout)
+
+    def stream(
+        self,
+        container: str,
+        *command: str,
+        tty: bool = False,
+        stdin: str = "",
+        size: tuple[int, int] | None = None,
+    ) -> streaming.Streamed:
+        """Run a process in a container with its streams, as `kubectl exec` does; without one attach to its first."""
+        call = {
+            "container_id": container,
+            "tty": tty,
+            "stdin": bool(stdin),
+            "stdout": True,
+            "stderr": not tty,
+        }
+        url = self.cri("Exec", cmd=list(command), **call) if command else self.cri("Attach", **call)
+        return streaming.converse(self.host, url["url"], stdin, size)
 
     def log(self, container: str) -> list[str]:
         """Return a container's output, each line with its stream, as in `stdout: hello`."""

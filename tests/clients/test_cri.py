@@ -98,6 +98,43 @@ def test_exec_with_a_timeout(pod: Pod) -> None:
     assert "1001" not in pod.exec(container, "ps", "-o", "args")["stdout"]
 
 
+def test_streams_of_an_exec(pod: Pod, observed: list[Any]) -> None:
+    """`kubectl exec -i`: three streams, each its own, and the exit code at their end."""
+    container = pod.start()
+    done = pod.stream(
+        container, "sh", "-c", "read line; echo got $line; echo err >&2; exit 3", stdin="word\n"
+    )
+    observed.append((done.stdout, done.stderr, done.exit_code))
+    assert observed == [("got word\n", "err\n", 3)]
+
+
+@pytest.mark.slow
+def test_streams_of_an_exec_with_a_terminal(pod: Pod, observed: list[Any]) -> None:
+    """`kubectl exec -it`: a terminal of the size of the caller's, which echoes what is typed."""
+    container = pod.start()
+    script = "until [ \"$(stty size 2>/dev/null)\" = '30 100' ]; do sleep 0.01; done; tty; read line; echo got $line"
+    done = pod.stream(container, "sh", "-c", script, tty=True, stdin="word\n", size=(100, 30))
+    observed.append((sorted(done.stdout.split("\r\n")), done.stderr, done.exit_code))
+    assert observed == [(["", "/dev/pts/0", "got word", "word"], "", 0)]
+
+
+@pytest.mark.slow
+def test_streams_of_an_exec_that_cannot_be(pod: Pod) -> None:
+    """The status says why, in the words that kubectl shows."""
+    done = pod.stream(pod.start(), "/missing")
+    assert done.status["status"] == "Failure"
+    assert "no such file or directory" in done.status["message"]
+
+
+@pytest.mark.slow
+def test_attached(pod: Pod, observed: list[Any]) -> None:
+    """`kubectl attach -it`: what is typed reaches the first process."""
+    container = pod.start("sh", "-c", "read line; echo got $line; exit 7", stdin=True, tty=True)
+    done = pod.stream(container, tty=True, stdin="word\n")
+    observed += ["got word" in done.stdout, ended(pod, container)["exit_code"]]
+    assert observed == [True, 7]
+
+
 @pytest.mark.slow
 def test_stats(pod: Pod) -> None:
     """The plugin reads the container's cgroup."""
