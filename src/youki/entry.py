@@ -67,8 +67,11 @@ def load(words: list[str]) -> str | None:
 
 
 def uses_packs() -> bool:
-    """Tell whether modules may come from packs: not where each import is to be seen, or asserts are left out."""
-    return "importtime" not in sys._xoptions and not sys.flags.optimize
+    """Tell whether modules may come from packs.
+
+    Not where each import is to be seen, where asserts are left out, or where byte code belongs elsewhere.
+    """
+    return not ("importtime" in sys._xoptions or sys.flags.optimize or sys.pycache_prefix)
 
 
 def packable() -> list[str]:

@@ -263,9 +263,11 @@ def test_a_command_that_needed_much_of_the_standard_library_keeps_nothing(tree: 
     assert tree.packs() == set()
 
 
-@pytest.mark.parametrize("options", [("-B",), ("-O",), ("-X", "importtime")])
+@pytest.mark.parametrize(
+    "options", [("-B",), ("-O",), ("-X", "importtime"), ("-X", "pycache_prefix=/nowhere")]
+)
 def test_options_of_python_that_concern_imports_hold(tree: Tree, options: tuple[str, ...]) -> None:
-    """-B: write no byte code. -O: leave asserts out. importtime: show each import."""
+    """-B: write no byte code. -O: leave asserts out. importtime: show each import. pycache_prefix: keep it there."""
     tree.cache.mkdir()
     assert tree.run("list", options=options).returncode == 0
 
