@@ -88,6 +88,16 @@ class Ctr:
         """Run a container of the image to its end."""
         return self(*self.run_words(self.new_name(), *words, options=("--rm", *options)))
 
+    def shell(self, script: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in a container to its end."""
+        return self.run(*lingering(script), options=options)
+
+    def shell_in(
+        self, name: str, script: str, options: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in a container that runs, to its end."""
+        return self.exec(name, *lingering(script), options=options)
+
     def detached(self, *words: str, options: tuple[str, ...] = ()) -> str:
         """Start a container in the background and return its name; `sleep` unless told otherwise."""
         name, command = self.new_name(), words or ("sleep", "1000")
@@ -141,6 +151,15 @@ class Ctr:
     def runtime_state(self) -> list[str]:
         """Return the containers that the runtime still knows."""
         return known_to_runtime(self.daemon.host, NAMESPACE)
+
+
+def lingering(script: str) -> tuple[str, ...]:
+    """Return the command of a script that ends a moment after its output.
+
+    ctr stops opening the streams of a process as soon as it hears of its end. What a short one has written is
+    lost then, now and then on a busy host, with any runtime.
+    """
+    return ("sh", "-c", f"({script}); code=$?; sleep 0.2; exit $code")
 
 
 def known_to_runtime(host: PrivateHost, namespace: str) -> list[str]:

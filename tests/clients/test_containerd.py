@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_attached(ctr: Ctr, observed: list[Any]) -> None:
     """What the payload writes reaches the caller, each stream its own; the exit code is the payload's."""
-    done = ctr.run("sh", "-c", "echo out; echo err >&2; exit 42")
+    done = ctr.shell("echo out; echo err >&2; exit 42")
     observed.append((done.stdout, done.stderr, done.returncode))
     assert observed == [("out\n", "err\n", 42)]
 
@@ -46,13 +46,13 @@ def test_missing_in_path(ctr: Ctr) -> None:
 
 def test_environment_and_directory(ctr: Ctr) -> None:
     """`--env` and `--cwd` reach the payload."""
-    done = ctr.run("sh", "-c", "echo $FRUIT; pwd", options=("--env", "FRUIT=pear", "--cwd", "/tmp"))
+    done = ctr.shell("echo $FRUIT; pwd", options=("--env", "FRUIT=pear", "--cwd", "/tmp"))
     assert done.stdout == "pear\n/tmp\n"
 
 
 def test_read_only(ctr: Ctr) -> None:
     """`--read-only`: nothing can be written to the root file system."""
-    assert "Read-only file system" in ctr.run("touch", "/file", options=("--read-only",)).stderr
+    assert "Read-only file system" in ctr.shell("touch /file", options=("--read-only",)).stderr
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_bind_mount(ctr: Ctr) -> None:
     """A directory of the host, written from inside."""
     volume = ctr.daemon.host.make_directory(f"volume-{ctr.runtime}")
     mount = f"type=bind,src={volume},dst=/mnt,options=rbind:rw"
-    assert ctr.run("sh", "-c", "echo kept >/mnt/file", options=("--mount", mount)).returncode == 0
+    assert ctr.shell("echo kept >/mnt/file", options=("--mount", mount)).returncode == 0
     assert (volume / "file").read_text() == "kept\n"
 
 
@@ -68,14 +68,14 @@ def test_bind_mount(ctr: Ctr) -> None:
 @pytest.mark.parametrize(("options", "expected"), [((), "1"), (("--allow-new-privs",), "0")])
 def test_no_new_privileges(ctr: Ctr, options: tuple[str, ...], expected: str) -> None:
     """containerd sets it unless told otherwise."""
-    assert ctr.run("grep", "NoNewPrivs", "/proc/self/status", options=options).stdout.split()[1] == expected
+    assert ctr.shell("grep NoNewPrivs /proc/self/status", options=options).stdout.split()[1] == expected
 
 
 @pytest.mark.slow
 def test_capabilities(ctr: Ctr, observed: list[Any]) -> None:
     """`--cap-drop` takes one away from the default set."""
     sets = [
-        int(ctr.run("grep", "CapEff", "/proc/self/status", options=options).stdout.split()[1], 16)
+        int(ctr.shell("grep CapEff /proc/self/status", options=options).stdout.split()[1], 16)
         for options in ((), ("--cap-drop", "CAP_CHOWN"))
     ]
     observed.append(sets)
@@ -84,7 +84,7 @@ def test_capabilities(ctr: Ctr, observed: list[Any]) -> None:
 
 def test_seccomp(ctr: Ctr) -> None:
     """`--seccomp`: containerd's default profile is loaded and refuses to make a namespace."""
-    done = ctr.run("sh", "-c", "grep ^Seccomp: /proc/self/status; unshare -U true", options=("--seccomp",))
+    done = ctr.shell("grep ^Seccomp: /proc/self/status; unshare -U true", options=("--seccomp",))
     assert done.stdout.split()[1] == "2"
     assert "Operation not permitted" in done.stderr
 
@@ -106,14 +106,14 @@ def test_metrics(ctr: Ctr, observed: list[Any]) -> None:
 
 def test_exec(ctr: Ctr, observed: list[Any]) -> None:
     """A second process, with streams and an exit code of its own."""
-    done = ctr.exec(ctr.detached(), "sh", "-c", "echo out; echo err >&2; exit 5")
+    done = ctr.shell_in(ctr.detached(), "echo out; echo err >&2; exit 5")
     observed.append((done.stdout, done.stderr, done.returncode))
     assert observed == [("out\n", "err\n", 5)]
 
 
 def test_exec_as_a_user_in_a_directory(ctr: Ctr) -> None:
     """`--user` and `--cwd`; the rest is the container's."""
-    done = ctr.exec(ctr.detached(), "sh", "-c", "id -u; pwd", options=("--user", "1000", "--cwd", "/tmp"))
+    done = ctr.shell_in(ctr.detached(), "id -u; pwd", options=("--user", "1000", "--cwd", "/tmp"))
     assert (done.stdout, done.stderr) == ("1000\n/tmp\n", "")
 
 
@@ -180,7 +180,7 @@ def test_kill_all_without_a_pid_namespace(ctr: Ctr) -> None:
     script = "sleep 1000 & echo $! >/tmp/pid; wait"
     name = ctr.detached("sh", "-c", script, options=("--with-ns", f"pid:/proc/{ctr.daemon.pid}/ns/pid"))
     eventually(lambda: ctr.exec(name, "test", "-s", "/tmp/pid").returncode == 0)
-    pid = ctr.exec(name, "cat", "/tmp/pid").stdout.strip()
+    pid = ctr.shell_in(name, "cat /tmp/pid").stdout.strip()
     assert ctr("tasks", "kill", "--all", "--signal", "SIGKILL", name).returncode == 0
     assert ctr.exit_code(name) == 137
     eventually(lambda: "sleep" not in ctr.daemon.host.run("ps", "-o", "args=", "-p", pid, check=False).stdout)
