@@ -329,3 +329,16 @@ def test_a_container_that_cannot_be_started_is_explained(bundle: Bundle, end: st
     assert begun.returncode == whole.returncode == 1
     assert (begun.stdout, begun.stderr) == (whole.stdout, whole.stderr)
     assert begun.stderr.startswith("youki: ")
+
+
+def test_of_many_starts_at_once_one_succeeds(bundle: Bundle) -> None:
+    """The one that init has answered; the others tell that the container runs."""
+    bundle.build("sleep", "1000")
+    words = [str(YOUKI), "--root", str(bundle.root), "start", bundle.id]
+    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(12)]
+    told = [process.communicate(timeout=DEADLINE_S)[1] for process in started]
+
+    assert sorted(process.returncode for process in started) == [0] + 11 * [1]
+    assert sorted(set(told))[0] == ""
+    assert all("cannot start an already running container" in text for text in told if text)
+    assert status(bundle) == "running"
