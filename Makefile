@@ -52,7 +52,7 @@ build: packages $(VENV)/.ready native ## Make the virtual environment .venv and 
 demo: build ## Show a container's whole life, on this machine's own files
 	@$(BIN)/python tools/demo.py
 
-# As root `test` includes the tests with engines, which need them installed.
+# As root `test` and `test-vm` include tests with engines, which need them installed.
 test: build $(if $(filter 0,$(shell id -u)),engines) ## Run every test that this machine can run
 	@$(PYTEST) tests
 
@@ -71,7 +71,7 @@ test-enosys: build ## Run the tests of the file system as on an older kernel, wi
 test-clients: build engines ## Run the tests in which podman, containerd and Docker call the runtime
 	@TEST_CLIENTS=all $(PYTEST) tests/clients
 
-test-vm: build ## Run the tests in virtual machines that have cgroup v2 only, and that systemd manages
+test-vm: build $(if $(filter 0,$(shell id -u)),engines) ## Run the tests in virtual machines that have cgroup v2 only, and that systemd manages
 	@tools/bootstrap $(PYTHON) vm
 	@TEST_VM=all $(PYTEST) tests/vm
 

@@ -1,4 +1,4 @@
-"""podman on the private host: one runtime, storage of its own, `cgroupfs`, and no network but the host's loopback."""
+"""podman on the private host: one runtime, storage of its own, and no network but the host's loopback."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import subprocess
 import termios
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from libcgroups import detect
 
 from . import runtimes
 from .engine import Done, converse
@@ -37,16 +39,20 @@ class User(NamedTuple):
 class Podman:
     """Call podman: `podman("ps", "-a")`, `podman.run("true")`. A failure raises unless `check` is false.
 
-    `name` is that of its directory; without a `user` root calls.
+    `name` is that of its directory; without a `user` root calls. `driver` is that of the storage.
     """
 
-    def __init__(self, host: PrivateHost, name: str, user: User | None = None) -> None:
+    def __init__(
+        self, host: PrivateHost, name: str, user: User | None = None, *, driver: str = "overlay"
+    ) -> None:
         self.host = host
         self.user = user
+        self.driver = driver
         self.runtime = "runc"
         self.directory = self._own(host.make_directory(name))
         self.runtime_dir = f"/run/user/{user.uid if user else 0}"  # podman refuses more than 50 characters
-        host.path(self.runtime_dir).mkdir(mode=0o700)
+        host.path(self.runtime_dir).mkdir(exist_ok=True)
+        host.path(self.runtime_dir).chmod(0o700)
         self._own(host.path(self.runtime_dir))
         self._write_configuration()
 
@@ -67,11 +73,11 @@ class Podman:
         programs = "\n".join(f'{name} = ["{path}"]' for name, path in runtimes.installed().items())
         (self.directory / "containers.conf").write_text(
             f'[containers]\nnetns = "none"\ndefault_ulimits = [{ulimits}]\n'
-            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
+            f'[engine]\ncgroup_manager = "{self.host.manager}"\nevents_logger = "file"\nruntime = "runc"\n'
             f"[engine.runtimes]\n{programs}\n"
         )
         (self.directory / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.directory}/root"\n'
+            f'[storage]\ndriver = "{self.driver}"\ngraphroot = "{self.directory}/root"\n'
             f'runroot = "{self.runtime_dir}/runroot"\n'
         )
 
@@ -89,7 +95,8 @@ class Podman:
     def storage(self) -> list[str]:
         """Return the options that name where everything is kept."""
         places = {"--root": self.directory, "--runroot": self.runtime_dir, "--tmpdir": self.runtime_dir}
-        return [word for name, place in places.items() for word in (name, f"{place}/{name.strip('-')}")]
+        words = [word for name, place in places.items() for word in (name, f"{place}/{name.strip('-')}")]
+        return [*words, "--storage-driver", self.driver]
 
     def become(self) -> list[str]:
         """Return the words that make a program run as the user."""
@@ -105,6 +112,7 @@ class Podman:
             "XDG_RUNTIME_DIR": self.runtime_dir,
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.runtime_dir}/bus",
         }
 
     def __call__(self, *words: str, check: bool = True, **more: Any) -> Done:
@@ -169,13 +177,18 @@ class Podman:
         finally:
             os.close(master)
 
-    def cgroup(self, container: str, controller: str, file: str) -> str:
-        """Return what a file of the container's cgroup says."""
+    def cgroup(self, container: str, file: str) -> str:
+        """Return what a file of the container's cgroup says; with v1 its name begins with the controller's."""
+        controller = "" if detect().mode == "v2" else file.partition(".")[0]
+        return (self.cgroup_directory(container, controller) / file).read_text().strip()
+
+    def cgroup_directory(self, container: str, controller: str = "") -> Path:
+        """Return the container's cgroup, without a `controller` that of the unified hierarchy."""
         for line in Path(f"/proc/{self.pid(container)}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controller in controllers.split(","):
                 inside = path.removeprefix(f"/{self.host.name}")
-                return self.host.path(f"/sys/fs/cgroup/{controller}{inside}/{file}").read_text().strip()
+                return self.host.path(f"/sys/fs/cgroup/{controller}{inside}")
         raise AssertionError(f"there is no controller {controller}")
 
     def namespace(self, container: str, kind: str) -> str:

@@ -33,15 +33,33 @@ KEPT = ("conmon", "libpod_parent", "docker", "default", "k8s.io", CALLERS)
 # What an engine's programs are found by; the caller's own PATH may lead into a virtual environment.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# $1 is an empty directory for the copy of /etc, $2 the script that goes on in the cgroup namespace.
+# $1 is an empty directory for the copy of /etc, $2 the script that goes on; {shown} is what stays to be seen of /run.
 COVER = """
 set -eu
+mkdir "$1/run" "$1/upper" "$1/work"
+mount --rbind /run "$1/run"
 mount -t tmpfs -o mode=755 tmpfs /run
+for shown in {shown}; do
+    if [ -d "$1/run/$shown" ]; then
+        mkdir -p "/run/$shown"
+    else
+        mkdir -p "/run/${{shown%/*}}"
+        : >"/run/$shown"
+    fi
+    mount --rbind "$1/run/$shown" "/run/$shown"
+done
+umount -l "$1/run"
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mkdir -m 1777 /run/lock
-mkdir /run/user /run/outer /run/inner "$1/upper" "$1/work"
+mkdir -p /run/user /run/outer /run/inner
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" overlay /etc
 ip link set lo up
+"""
+# What may be limited in our cgroup is for the one above to say. A controller that it cannot hand down fails a test.
+HAND_DOWN = """
+for controller in $(cat {place}/cgroup.controllers); do
+    echo "+$controller" >{place}/cgroup.subtree_control || :
+done
 """
 # The namespaces live for as long as our end of the pipe is open.
 HOLD = """
@@ -49,15 +67,21 @@ echo ready
 exec cat
 """
 # $1 is the working directory: setns(2) into a mount namespace leads to its root.
-JOIN = f'for procs in {CGROUPS}/*/cgroup.procs; do echo 0 >"$procs"; done; cd "$1"; shift; exec "$@"'
-JOIN_UNIFIED = f'echo 0 >{CGROUPS}/{CALLERS}/cgroup.procs; cd "$1"; shift; exec "$@"'
+ENTER = 'cd "$1"; shift; exec "$@"'
+JOIN = f'for procs in {CGROUPS}/*/cgroup.procs; do echo 0 >"$procs"; done; {ENTER}'
+# $1 is the cgroup's file, from outside: whoever is in the cgroup namespace already may move nobody into it who is
+# not below its root (cgroup-v2.rst, "nsdelegate").
+JOIN_UNIFIED = 'echo 0 >"$1"; shift; exec "$@"'
 
 
 class PrivateHost:
     """Run programs in the private namespaces: `run` to the end, `start` to go on.
 
-    `directory` is where engines keep what they store; `name` is that of our cgroups.
+    `directory` is where engines keep what they store; `name` is that of our cgroups. `manager` makes those of
+    containers, in podman's words.
     """
+
+    manager = "cgroupfs"
 
     def __init__(self) -> None:
         self.name = f"test-clients-{os.getpid()}"
@@ -77,9 +101,11 @@ class PrivateHost:
 
     def _outer(self) -> str:
         """Return the script that makes our cgroups and enters them, for the namespace below them."""
-        lines = [COVER]
+        lines = [COVER.format(shown="")]
         for hierarchy in _hierarchies(self._setup):
             place = hierarchy.mount_point
+            if self._setup.mode == "v2":
+                lines.append(HAND_DOWN.format(place=place))
             if hierarchy is HUGETLB:
                 place = "/run/outer"
                 lines.append(f"mount -t cgroup -o hugetlb hugetlb {place}")
@@ -95,22 +121,31 @@ class PrivateHost:
         """Return the script that mounts the hierarchies as the cgroup namespace shows them."""
         lines = ["set -eu"]
         if self._setup.mode == "v2":
-            lines += [f"mount -t cgroup2 cgroup2 {CGROUPS}", f"mkdir {CGROUPS}/{CALLERS}"]
+            # Moved: the kernel refuses the same file system twice in one place, mount(2), EBUSY.
+            lines += ["mount -t cgroup2 cgroup2 /run/inner", f"mkdir /run/inner/{CALLERS}"]
+            lines.append(f"echo 0 >/run/inner/{CALLERS}/cgroup.procs")
         else:
             lines.append("mount -t tmpfs -o mode=755 tmpfs /run/inner")
             for hierarchy in _hierarchies(self._setup):
                 place = f"/run/inner/{os.path.basename(hierarchy.mount_point)}"
                 lines.append(f"mkdir {place}; mount -t {_type(hierarchy)} cgroup {place}")
                 lines += [f"ln -s {os.path.basename(place)} /run/inner/{link}" for link in hierarchy.links]
-            lines.append(f"mount --move /run/inner {CGROUPS}")
+        lines.append(f"mount --move /run/inner {CGROUPS}")
         return "\n".join([*lines, "rmdir /run/outer /run/inner", *searchable(NEEDED), HOLD])
 
     def __call__(self, *words: str, cwd: Path | str = "/") -> list[str]:
         """Return the command that runs `words` there, in the directory `cwd`."""
-        space = f"/proc/{self._holder.pid}/ns"
-        enter = ["nsenter", f"--mount={space}/mnt", f"--net={space}/net", f"--cgroup={space}/cgroup", "--"]
-        join = JOIN_UNIFIED if self._setup.mode == "v2" else JOIN
-        return [*enter, "sh", "-c", join, "sh", str(cwd), *words]
+        enter = self._enter("mnt", "net", "cgroup")
+        if self._setup.mode != "v2":
+            return [*enter, "sh", "-c", JOIN, "sh", str(cwd), *words]
+        callers = f"{self._setup.unified}/{self.name}/{CALLERS}/cgroup.procs"
+        return ["sh", "-c", JOIN_UNIFIED, "sh", callers, *enter, "sh", "-c", ENTER, "sh", str(cwd), *words]
+
+    def _enter(self, *kinds: str) -> list[str]:
+        """Return the words that enter namespaces of these kinds."""
+        options = {"mnt": "mount"}
+        spaces = [f"--{options.get(kind, kind)}=/proc/{self._holder.pid}/ns/{kind}" for kind in kinds]
+        return ["nsenter", *spaces, "--"]
 
     def path(self, path: str | Path) -> Path:
         """Return how a path there is reached from here."""
@@ -149,7 +184,7 @@ class PrivateHost:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                ours = f"/{self.name}" in Path(f"/proc/{pid}/cgroup").read_text()
+                ours = self._is_ours(Path(f"/proc/{pid}/cgroup").read_text())
                 line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
             except OSError:
@@ -157,6 +192,10 @@ class PrivateHost:
             if ours and not ended and int(pid) != self._holder.pid:
                 found.append(f"{pid}: {line.strip()}")
         return found
+
+    def _is_ours(self, cgroups: str) -> bool:
+        """Tell whether a process with this /proc/PID/cgroup runs here."""
+        return f"/{self.name}" in cgroups
 
     def cgroups(self) -> list[str]:
         """Return the cgroups that runtimes have left, as paths there."""
@@ -179,16 +218,24 @@ class PrivateHost:
 
     def close(self) -> None:
         """Give up the namespaces; remove the directory, and the cgroups, which engines keep when they end."""
+        self._give_up()
+        shutil.rmtree(self.directory)
+
+    def _give_up(self) -> None:
+        unified = self._setup.mode == "v2"
         if self._holder.poll() is None:
-            self.remove_cgroups(self._cgroups())
+            inner = self._cgroups()
+            self.remove_cgroups([path for path in inner if not (unified and path.endswith(f"/{CALLERS}"))])
             self._holder.communicate()  # closes its input
         for hierarchy in _hierarchies(self._setup):
+            ours = f"{hierarchy.mount_point}/{self.name}"
             if hierarchy is HUGETLB:
                 script = 'mount -t cgroup -o hugetlb hugetlb /mnt && rmdir "/mnt/$1"'
                 subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", self.name], check=True)
-            elif os.path.isdir(f"{hierarchy.mount_point}/{self.name}"):
-                os.rmdir(f"{hierarchy.mount_point}/{self.name}")
-        shutil.rmtree(self.directory)
+            elif os.path.isdir(ours):
+                if os.path.isdir(f"{ours}/{CALLERS}"):  # where the holder was
+                    os.rmdir(f"{ours}/{CALLERS}")
+                os.rmdir(ours)
 
 
 def _hierarchies(setup: Setup) -> list[Hierarchy]:

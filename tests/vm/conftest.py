@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import guest
-from .arrangements import MODULES, Modules
+from .arrangements import MODULES, Modules, path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ class Inside:
 
     def __init__(self, outcome: guest.Outcome) -> None:
         self.outcome = outcome
-        self.ran: dict[str, list[str]] = {}
+        self.ran: dict[str, dict[str, str]] = {}
         self.failed: dict[str, dict[str, str]] = {}
         self.skipped: dict[str, dict[str, str]] = {}
         report = outcome.shared / "report.xml"
@@ -42,9 +42,16 @@ class Inside:
         if skipped is not None:
             self.skipped.setdefault(module, {})[name] = skipped.get("message", "")
             return
-        self.ran.setdefault(module, []).append(name)
+        self.ran.setdefault(module, {})[name] = ""
         for problem in (*case.findall("failure"), *case.findall("error")):
             self.failed.setdefault(module, {})[name] = problem.text or ""
+
+    @staticmethod
+    def results(outcome: dict[str, dict[str, str]], name: str) -> dict[str, str]:
+        """Return of one outcome's tests those of a module, or of one test of it, as arrangements.py names them."""
+        module, _, test = name.partition("::")
+        cases = outcome.get(module, {}).items()
+        return {case: text for case, text in cases if test in ("", case.partition("[")[0])}
 
     def summary(self) -> str:
         """Return the counts, and the reasons of the skips."""
@@ -55,10 +62,14 @@ class Inside:
         return f"{line} ({why})" if why else line
 
 
-def chosen(arrangement: str) -> list[str]:
-    """Return the modules that run in this guest."""
+def chosen(arrangement: str) -> dict[str, str]:
+    """Return what runs in this guest: the path of each module, or of its one test, by the name of it."""
     modules: Modules = MODULES[arrangement]
-    return [*modules.core, *(modules.more if EVERYTHING else ())]
+    found = {name: path(name, "integration") for name in modules.core}
+    if EVERYTHING:
+        found |= {name: path(name, "integration") for name in modules.more}
+        found |= {name: path(name, "clients") for name in modules.clients}
+    return found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -86,13 +97,13 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Inside]:
 
 
 def _boot(arrangement: str, shared: Path) -> guest.Outcome:
-    paths = " ".join(f"tests/integration/test_{module}.py" for module in chosen(arrangement))
+    paths = " ".join(chosen(arrangement).values())
     command = (
-        f"python -m pytest -p no:cacheprovider -q --junitxml={guest.SHARED}/report.xml "
+        f"TEST_CLIENTS=all python -m pytest -p no:cacheprovider -q --junitxml={guest.SHARED}/report.xml "
         f"-o faulthandler_timeout={STUCK_S} -o junit_family=xunit2 {paths}"
     )
     modules = MODULES[arrangement]
-    timeout_s = modules.core_s + (modules.more_s if EVERYTHING else 0)
+    timeout_s = modules.core_s + (modules.more_s + modules.clients_s if EVERYTHING else 0)
     return guest.boot(arrangement, command, shared, timeout_s=timeout_s)
 
 
