@@ -62,7 +62,7 @@ MODULES = {
         core_s=900,
         more=("cgroups_systemd", "cgroups_limits", "cgroups_stats", "lifecycle", "pause", "unified"),
         more_s=1800,
-        clients=(),
-        clients_s=0,
+        clients=("podman_systemd",),
+        clients_s=1800,
     ),
 }
