@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,13 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def await_sleep(pid: int) -> None:
+    """Wait until a process is off the CPU: the kernel counts one as frozen a moment before it schedules it out."""
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+        assert time.monotonic() < deadline
+
+
 def test_a_paused_container_makes_no_progress_until_it_is_resumed(bundle: Bundle) -> None:
     """Frozen is not slow: not one more byte comes, and no CPU time is used, however often one looks."""
     with counting(bundle) as (container, reader):
@@ -61,6 +69,7 @@ def test_a_paused_container_makes_no_progress_until_it_is_resumed(bundle: Bundle
         pid = container.pid
         assert pid
         drain(reader)
+        await_sleep(pid)
         used = cpu_ticks(pid)
         assert [drain(reader) for _ in range(1000)] == [0] * 1000
         assert cpu_ticks(pid) == used

@@ -156,10 +156,13 @@ def test_plain_columns_where_there_is_no_terminal(bundle: Bundle) -> None:
     """One table after one interval, without a byte of control."""
     with running(bundle, "while :; do :; done") as container:
         container.update({"cpu": {"quota": 1000}})  # so little that it is throttled on a busy machine, too
-        heading, line = bundle.youki("stats", "--no-stream", "--interval=500ms").stdout.splitlines()
-        assert heading.startswith("ID   ")
-        cells = line.split()
-        assert cells[0] == bundle.id
+        for _ in range(40):  # a busy machine may not let it run at all for an interval
+            heading, line = bundle.youki("stats", "--no-stream", "--interval=500ms").stdout.splitlines()
+            assert heading.startswith("ID   ")
+            cells = line.split()
+            assert cells[0] == bundle.id
+            if float(cells[1]) > 0:
+                break
         assert 0 < float(cells[1]) < 100
         assert (cells[3], cells[5]) == ("64m", "1/20")
         assert float(cells[9]) > 0
