@@ -123,6 +123,21 @@ def allow(*names: str, **members: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("names", [("mkdir", "unshare"), ("unshare", "mkdir")])
+def test_a_call_that_an_architecture_lacks_takes_nothing_from_the_others(names: tuple[str, ...]) -> None:
+    """libseccomp 2.5 forgets the conditional rule of unshare on aarch64, which has no mkdir, when both are there."""
+    conditions = {"unshare": [{"index": 0, "op": "SCMP_CMP_EQ", "value": 0}]}
+    rules = [
+        {"names": [name], "action": "SCMP_ACT_ALLOW", "args": conditions.get(name, [])} for name in names
+    ]
+    architectures = ["SCMP_ARCH_AARCH64"]
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules, "architectures": architectures}
+    program = libseccomp.build(profile)
+
+    assert run(program, NUMBERS["unshare"][AARCH64], AARCH64) == ALLOW
+    assert run(program, NUMBERS["unshare"][AARCH64], AARCH64, (1, 0, 0, 0, 0, 0)) == EPERM
+
+
 def test_calls_newer_than_the_profile_are_unknown_and_not_forbidden() -> None:
     """A C library tries clone3, and clone where that is missing: EPERM would end it."""
     program = libseccomp.build(allow("read", "unshare"))

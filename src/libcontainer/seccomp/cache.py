@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DIRECTORY = ".seccomp"  # no container's id begins with a dot
-VERSION = 1  # raise it when the same profile compiles to another program
+VERSION = 2  # raise it when the same profile compiles to another program
 MOST = 128  # entries; a program takes up to 32 KiB
 
 _DIGEST_SIZE = 32

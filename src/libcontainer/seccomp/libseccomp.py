@@ -25,6 +25,7 @@ NAME = "libseccomp.so.2"
 REMEDY = "install libseccomp (Debian and Ubuntu: libseccomp2; Fedora: libseccomp)"
 
 _UNKNOWN = -1  # __NR_SCMP_ERROR
+_ABSENT = -10000  # and below: calls of other architectures (__PNR_… in seccomp.h)
 _OPTIMIZE, _BINARY_TREE = 8, 2  # SCMP_FLTATR_CTL_OPTIMIZE (libseccomp 2.5)
 _LINEAR = 8  # more rules than that are searched as a tree
 
@@ -71,6 +72,8 @@ class Library:
         self.release = _declare(library.seccomp_release, None, context)
         self.set_attribute = _declare(library.seccomp_attr_set, ctypes.c_int, context, ctypes.c_int, uint)
         self.add_architecture = _declare(library.seccomp_arch_add, ctypes.c_int, context, uint)
+        self.remove_architecture = _declare(library.seccomp_arch_remove, ctypes.c_int, context, uint)
+        self.merge = _declare(library.seccomp_merge, ctypes.c_int, context, context)
         self.architecture = _declare(library.seccomp_arch_resolve_name, uint, text)
         self.native = _declare(library.seccomp_arch_native, uint)
         self.number = _declare(library.seccomp_syscall_resolve_name, ctypes.c_int, text)
@@ -121,8 +124,8 @@ def build(seccomp: dict[str, Any]) -> bytes:
         if not context:
             raise _refusal(-errno.EINVAL, "/linux/seccomp/defaultAction", seccomp["defaultAction"])
         try:
+            _add_rules(found, context, found.native(), seccomp)
             tokens = _add_architectures(found, context, seccomp)
-            _add_rules(found, context, seccomp)
             program = _export(found, context)
         finally:
             found.release(context)
@@ -155,15 +158,37 @@ def _add_architectures(found: Library, context: int, seccomp: dict[str, Any]) ->
                 pointer=pointer,
                 remedy="leave it out, or install a newer libseccomp",
             )
-        result = found.add_architecture(context, token)
-        if result < 0 and result != -errno.EEXIST:
-            raise _refusal(result, pointer, name)
         if token not in tokens:
             tokens.append(token)
+            _add_architecture(found, context, token, seccomp, pointer, name)
     return tokens
 
 
-def _add_rules(found: Library, context: int, seccomp: dict[str, Any]) -> None:
+def _add_architecture(
+    found: Library, context: int, token: int, seccomp: dict[str, Any], pointer: str, name: str
+) -> None:
+    """Merge a filter of its own for one architecture, with the rules for the calls that this one has.
+
+    A rule for a call that an architecture lacks makes libseccomp (2.5) forget conditional rules there.
+    """
+    other = found.init(profile.default_action(seccomp))
+    try:
+        result = found.add_architecture(other, token)
+        if result == 0:
+            result = found.remove_architecture(other, found.native())
+        if result == 0:
+            _add_rules(found, other, token, seccomp)
+            result = found.merge(context, other)
+        if result < 0:
+            raise _refusal(result, pointer, name)
+        other = 0  # a part of `context` now
+    finally:
+        if other:
+            found.release(other)
+
+
+def _add_rules(found: Library, context: int, token: int, seccomp: dict[str, Any]) -> None:
+    """Add the rules to a filter of the one architecture `token`."""
     rules = list(profile.rules(seccomp))
     if len(rules) > _LINEAR:
         found.set_attribute(context, _OPTIMIZE, _BINARY_TREE)  # an older library has one way only
@@ -171,13 +196,21 @@ def _add_rules(found: Library, context: int, seccomp: dict[str, Any]) -> None:
     for rule in rules:
         number = numbers.get(rule.name)
         if number is None:
-            number = numbers[rule.name] = found.number(rule.name.encode())
+            number = numbers[rule.name] = _number(found, token, rule.name.encode())
         if number == _UNKNOWN:
             continue
         conditions = (_Condition * len(rule.conditions))(*[_Condition(*item) for item in rule.conditions])
         result = found.add_rule(context, rule.action, number, len(conditions), conditions)
         if result < 0:
             raise _refusal(result, rule.pointer, rule.name)
+
+
+def _number(found: Library, token: int, name: bytes) -> int:
+    """Return the number by which the library knows the call, _UNKNOWN for one that the architecture lacks.
+
+    Negative numbers above _ABSENT are calls that are there by way of another one, such as socket by socketcall.
+    """
+    return _UNKNOWN if found.number_of(token, name) <= _ABSENT else found.number(name)
 
 
 def _export(found: Library, context: int) -> bytes:

@@ -46,8 +46,7 @@ def run(args: Arguments, settings: Arguments) -> None:
 def asked(args: Arguments, given: list[str]) -> dict[str, Any]:
     """Return the resources that the options `given` ask for."""
     resources: dict[str, Any] = {}
-    for key in given:
-        group, field = FIELDS[key]
+    for key, (group, field) in [(key, FIELDS[key]) for key in given]:
         resources.setdefault(group, {})[field] = getattr(args, key)
     return resources
 
@@ -57,6 +56,5 @@ def read(name: str) -> Any:
     from libcontainer.state import read_all
     from libcontainer.strictjson import loads, read_file
 
-    if name == "-":
-        return loads(read_all(0), source="standard input")
-    return loads(read_file(name, pipe=True), source=name)
+    data = read_all(0) if name == "-" else read_file(name, pipe=True)
+    return loads(data, source="standard input" if name == "-" else name)
