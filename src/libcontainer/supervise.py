@@ -208,27 +208,11 @@ class Creation(Conversation):
         found = state.start_time(self.pid)
         if found is None:
             raise self._died()
-        linux = self.spec.get("linux") or {}
-        hooks = self.spec.get("hooks") or {}
         return {
-            "ociVersion": self.spec["ociVersion"],
-            "pid": self.pid,
-            "startTime": found[1],
-            "bootId": state.boot_id(),
-            "bundle": self.options.bundle,
-            "rootfs": self.options.rootfs,
-            "created": time.time_ns(),
-            "owner": os.geteuid(),
-            "annotations": self.spec.get("annotations") or {},
+            **new_record(self.spec, self.options.bundle, self.options.rootfs, self.pid, found[1]),
             "cgroup": self.manager.to_state(),
             **({} if self.request.rdt is None else {"rdt": self.request.rdt.to_state()}),
-            # Its own: the end of the first process of one that was joined ends nobody else (pid_namespaces(7)).
-            "pidNamespace": any(
-                [item["type"] == "pid" and not item.get("path") for item in linux.get("namespaces") or ()]
-            ),
-            "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
             "steps": len(self.plan.ops),
-            "hasProcess": bool(self.spec.get("process")),
             "noNewKeyring": self.options.no_new_keyring,
             **({} if self.options.notify_directory is None else {"notifySocket": self.request.notify_socket}),
         }
@@ -279,6 +263,29 @@ class Creation(Conversation):
                 os.unlink(self.request.pid_file)
             except FileNotFoundError:
                 pass
+
+
+def new_record(spec: dict[str, Any], bundle: str, rootfs: str, pid: int, started: int) -> dict[str, Any]:
+    """Return what is recorded of every container whose first process is `pid`; the cgroup is to be added."""
+    linux = spec.get("linux") or {}
+    hooks = spec.get("hooks") or {}
+    return {
+        "ociVersion": spec["ociVersion"],
+        "pid": pid,
+        "startTime": started,
+        "bootId": state.boot_id(),
+        "bundle": bundle,
+        "rootfs": rootfs,
+        "created": time.time_ns(),
+        "owner": os.geteuid(),
+        "annotations": spec.get("annotations") or {},
+        # Its own: the end of the first process of one that was joined ends nobody else (pid_namespaces(7)).
+        "pidNamespace": any(
+            [item["type"] == "pid" and not item.get("path") for item in linux.get("namespaces") or ()]
+        ),
+        "hooks": {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)},
+        "hasProcess": bool(spec.get("process")),
+    }
 
 
 def oci_state(spec: dict[str, Any], options: Options, status: str, pid: int) -> dict[str, Any]:
