@@ -19,6 +19,7 @@ PUBLIC = {
     "libcontainer": [
         "ContainerBuilder",
         "InitContainerBuilder",
+        "RestoredContainerBuilder",
         "TenantContainerBuilder",
         "Container",
         "Process",
@@ -34,6 +35,7 @@ PUBLIC = {
         "ExecError",
         "HookError",
         "CgroupError",
+        "CheckpointError",
         "Unsupported",
         "ProtocolError",
         "Timeout",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from libcontainer.errors import (
         AlreadyExists,
         CgroupError,
+        CheckpointError,
         Error,
         ExecError,
         HookError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from libcontainer.exit_status import ExitStatus
     from libcontainer.process import Process
+    from libcontainer.restored import RestoredContainerBuilder
     from libcontainer.spawn import DEVNULL, PIPE
     from libcontainer.tenant import TenantContainerBuilder
     from libcontainer.version import VERSION as __version__
@@ -46,6 +48,7 @@ _HOMES = {
     "Container": "container",
     "ExitStatus": "exit_status",
     "Process": "process",
+    "RestoredContainerBuilder": "restored",
     "TenantContainerBuilder": "tenant",
     "DEVNULL": "spawn",
     "PIPE": "spawn",
@@ -56,6 +59,7 @@ __all__ = [
     "PIPE",
     "AlreadyExists",
     "CgroupError",
+    "CheckpointError",
     "Container",
     "ContainerBuilder",
     "Error",
@@ -70,6 +74,7 @@ __all__ = [
     "Process",
     "ProtocolError",
     "RdtError",
+    "RestoredContainerBuilder",
     "SetupError",
     "StateError",
     "TenantContainerBuilder",

@@ -24,8 +24,8 @@ from libcgroups.threads import start_thread as _start_thread
 from libcgroups.threads import succeed as _succeed
 from libcontainer import builder as _builder
 from libcontainer import container as _container
+from libcontainer import foreground, reaping
 from libcontainer import process as _process
-from libcontainer import reaping
 from libcontainer import tenant as _tenant
 from libcontainer.errors import StateError, Timeout
 from libcontainer.exit_status import ExitStatus
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from libcgroups.stats import Stats
     from libcontainer.builder import Path
+    from libcontainer.criu.aio import RestoredContainerBuilder
     from libcontainer.events import Events
     from libcontainer.spawn import Stream
 
@@ -51,13 +52,16 @@ __all__ = [
 ]
 
 
-async def build(builder: _builder.InitContainerBuilder) -> Container:
-    """Make the container that `builder` describes, without blocking the loop.
+async def build(
+    builder: _builder.InitContainerBuilder | RestoredContainerBuilder,
+    blocking: Callable[..., _container.Container] | None = None,
+) -> Container:
+    """Make the container that `builder` describes, by its class's method `blocking`, without blocking the loop.
 
-    Raises what `InitContainerBuilder.build` raises. When it is cancelled, it waits for the step in progress,
-    removes the container that came of it, and only then lets the cancellation go on.
+    Cancelled, it waits for the step in progress and removes what came of it, before the cancellation goes on.
     """
-    work = _start_thread(_builder.InitContainerBuilder.build, builder)
+    method: Callable[..., _container.Container] = blocking or _builder.InitContainerBuilder.build
+    work = _start_thread(method, builder)
     try:
         return Container(await asyncio.shield(work))
     except asyncio.CancelledError as cancellation:
@@ -73,8 +77,7 @@ async def build(builder: _builder.InitContainerBuilder) -> Container:
 async def start(builder: _tenant.TenantContainerBuilder) -> Process:
     """Start the tenant that `builder` describes, without blocking the loop.
 
-    Raises what `TenantContainerBuilder.build` raises. When it is cancelled, it waits for the step in progress,
-    kills the process that came of it, and only then lets the cancellation go on.
+    Cancelled, it waits for the step in progress and kills what came of it, before the cancellation goes on.
     """
     work = _start_thread(_tenant.TenantContainerBuilder.build, builder)
     try:
@@ -92,6 +95,12 @@ class ContainerBuilder(_builder.ContainerBuilder):
     def as_init(self, bundle: Path) -> InitContainerBuilder:
         """Go on with the first process of a new container, described by the bundle directory."""
         return InitContainerBuilder(self, bundle)
+
+    def as_restored(self, bundle: Path, image_path: Path) -> RestoredContainerBuilder:
+        """Go on with a container that was checkpointed to `image_path`."""
+        from libcontainer.criu.aio import RestoredContainerBuilder
+
+        return RestoredContainerBuilder(self, bundle, image_path)
 
     def as_tenant(self) -> TenantContainerBuilder:
         """Go on with one more process of the running container of this id."""
@@ -125,7 +134,7 @@ class TenantContainerBuilder(_tenant.TenantContainerBuilder):
                 master, pidfd = blocking.terminal.fileno(), blocking._dup_pidfd()
                 if pidfd >= 0:
                     try:
-                        await _serve(pidfd, master, _nothing, keep_size=blocking.has_console_size)
+                        await _serve(pidfd, master, foreground.nothing, keep_size=blocking.has_console_size)
                     finally:
                         os.close(pidfd)
             return await process.wait()
@@ -226,10 +235,7 @@ class Container:
 
     @property
     def stdin(self) -> IO[bytes] | None:
-        """Our end of the payload's standard input where PIPE was asked for.
-
-        A plain pipe, for `loop.connect_write_pipe`, as `stdout` and `stderr` are for `connect_read_pipe`.
-        """
+        """Our end of the payload's standard input where PIPE was asked for, for `loop.connect_write_pipe`."""
         return self.blocking.stdin
 
     @property
@@ -292,11 +298,12 @@ class Container:
             self.blocking.update, resources, l3_cache_schema=l3_cache_schema, mem_bw_schema=mem_bw_schema
         )
 
-    async def wait(self, timeout: float | None = None) -> ExitStatus:
-        """Wait until the first process has ended and return how. `timeout` in seconds; None: for ever.
+    async def checkpoint(self, image_path: str | os.PathLike[str], **options: Any) -> None:
+        """Write the processes to files, by CRIU, and delete the container, or let it go on."""
+        await _in_thread(self.blocking.checkpoint, image_path, **options)
 
-        Raises Timeout; the container goes on then, as it does when this is cancelled.
-        """
+    async def wait(self, timeout: float | None = None) -> ExitStatus:
+        """Wait for the end of the first process, for `timeout` seconds or for ever; return how. Raises Timeout."""
         if self.blocking._exit is None:
             try:
                 pidfd = self.blocking._open_pidfd()
@@ -316,12 +323,12 @@ class Container:
         Signals are the loop's: nothing is forwarded here, as `loop.add_signal_handler` with `kill` can.
         Cancelled, it gives the terminal back and leaves the container running.
         """
-        if self.blocking._master >= 0:
-            container = self.blocking
-            size = container._has_console_size()
-            await _serve(container._open_pidfd(), container._master, container.start, keep_size=size)
+        container = self.blocking
+        begin, size = foreground.begin_of(container), foreground.has_console_size(container)
+        if container._master >= 0:
+            await _serve(container._open_pidfd(), container._master, begin, keep_size=size)
         else:
-            await self.start()
+            await _in_thread(begin)
         return await self.wait()
 
     async def exec(
@@ -450,20 +457,14 @@ class Process:
 
 async def _serve(pidfd: int, master: int, begin: Callable[[], None], *, keep_size: bool) -> None:
     """Serve a terminal in a thread of its own, until the process has ended or this is cancelled."""
-    from libcontainer.foreground import serve
-
     stop = os.eventfd(0, os.EFD_CLOEXEC)
-    work = _start_thread(serve, pidfd, master, begin, keep_size=keep_size, stop=stop)
+    work = _start_thread(foreground.serve, pidfd, master, begin, keep_size=keep_size, stop=stop)
     try:
         await asyncio.shield(work)
     finally:
         os.eventfd_write(stop, 1)
         await _settle(work)
         os.close(stop)
-
-
-def _nothing() -> None:
-    """What is left to do to start a process that runs already."""
 
 
 async def _carry_on(talk: _process.Talk) -> None:

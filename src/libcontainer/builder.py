@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from libcgroups.manager import Manager
     from libcontainer import rdt
+    from libcontainer.restored import RestoredContainerBuilder
     from libcontainer.spawn import Stream
     from libcontainer.tenant import TenantContainerBuilder
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 
 class ContainerBuilder:
-    """Describes a container to be made, whatever its kind; `as_init` goes on with a first process, `as_tenant`
-    with one more process of a running container.
+    """Describes a container to be made, whatever its kind; `as_init` goes on with a first process, `as_restored`
+    with that of a checkpoint, `as_tenant` with one more process of a running container.
 
     Every `with_` method returns the builder itself. Raises InvalidArgument for an id that is not acceptable.
     """
@@ -87,6 +88,12 @@ class ContainerBuilder:
     def as_init(self, bundle: Path) -> InitContainerBuilder:
         """Go on with the first process of a new container, described by the bundle directory."""
         return InitContainerBuilder(self, bundle)
+
+    def as_restored(self, bundle: Path, image_path: Path) -> RestoredContainerBuilder:
+        """Go on with a container that was checkpointed to `image_path`, with the bundle that it had."""
+        from libcontainer.restored import RestoredContainerBuilder
+
+        return RestoredContainerBuilder(self, bundle, image_path)
 
     def as_tenant(self) -> TenantContainerBuilder:
         """Go on with one more process of the running container of this id."""

@@ -39,6 +39,7 @@ class Container:
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
     stderr: IO[bytes] | None = None
+    _restored = False  # by this handle: it runs, and needs no start
 
     def __init__(
         self, root: str, container_id: str, record: dict[str, Any], *, pidfd: int = -1, master: int = -1
@@ -315,6 +316,23 @@ class Container:
                 self, directory, {} if resources is None else resources, l3_cache_schema, mem_bw_schema
             )
 
+    def checkpoint(self, image_path: str | os.PathLike[str], **options: Any) -> None:
+        """Write the processes with all of their memory to the directory `image_path`, by CRIU, and delete the
+        container. `ContainerBuilder.as_restored` makes one of it again.
+
+        With `leave_running` it goes on instead. With `pre_dump` only memory is written, and it goes on: a later
+        checkpoint writes what has changed since, when `parent_path` leads there from its own image path. The log
+        is in `work_path` (default: the image path). `manage_cgroups_mode` (soft, full, strict, ignore) and the
+        flags `tcp_established`, `tcp_skip_in_flight`, `ext_unix_sk`, `shell_job`, `file_locks`, `link_remap` are
+        CRIU's. Raises InvalidArgument, StateError unless it runs or is paused, Unsupported, CheckpointError.
+        """
+        from libcontainer.criu import checkpoint
+
+        wishes = checkpoint.Wishes(image_path, **options)
+        with self._locked() as directory:
+            self._require("checkpoint", "running", "paused")
+            checkpoint.checkpoint(self, directory, wishes)
+
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until the first process has ended and return how. `timeout` in seconds bounds the whole call;
         None waits for ever.
@@ -324,7 +342,9 @@ class Container:
         StateError for one that is being created.
         """
         if self._exit is None:
-            self._exit = self._wait(timeout)
+            from libcontainer import exit_status
+
+            self._exit = exit_status.await_container(self, timeout)
         return self._exit
 
     def delete(self, *, force: bool = False) -> None:
@@ -349,14 +369,15 @@ class Container:
             deletion.delete(self, directory, force=force)
 
     def run(self) -> ExitStatus:
-        """Start the container, serve it in the foreground until it ends, and return how it ended.
+        """Start the container (unless it has been restored), serve it in the foreground until it ends, and
+        return how it ended.
 
         Signals that this process gets are forwarded; a terminal of the container is connected to this
         process's own. Only in the main thread: signal handlers are a matter of the process. Does not delete.
         """
-        from libcontainer.foreground import serve
+        from libcontainer import foreground
 
-        serve(self._open_pidfd(), self._master, self.start, keep_size=self._has_console_size())
+        foreground.run(self)
         return self.wait()
 
     def exec(
@@ -390,12 +411,6 @@ class Container:
         if self._exit is not None or not state.is_alive(record):
             return "stopped"
         return "created" if self._awaits_start() else "running"
-
-    def _has_console_size(self) -> bool:
-        """Tell whether the configuration sets the size of the container's terminal."""
-        if self._master < 0:
-            return False
-        return bool((self._stored_spec().get("process") or {}).get("consoleSize"))
 
     def _directory(self) -> Directory:
         return Directory.open(self.root, self.id)
@@ -473,18 +488,6 @@ class Container:
             else:
                 self._pidfd = pidfd
         return self._pidfd
-
-    def _wait(self, timeout: float | None) -> ExitStatus:
-        from libcontainer.exit_status import ExitStatus, await_exit, exit_status
-
-        try:
-            pidfd = self._open_pidfd()
-        except StateError:
-            if self.status == "stopped":
-                return ExitStatus(None, None)
-            raise
-        await_exit(pidfd, timeout, f"container {self.id}")
-        return exit_status(pidfd)
 
 
 def _record_of_intent(directory: Directory) -> dict[str, Any]:

@@ -10,6 +10,7 @@
     │   └── ExecError          the payload cannot be executed (missing, not executable, wrong architecture)
     ├── HookError              a hook failed or ran past its timeout
     ├── CgroupError            a cgroup cannot be made, joined, limited or removed
+    ├── CheckpointError        CRIU cannot checkpoint or restore a container
     ├── RdtError               a class of service of Intel RDT cannot be made, joined, changed or removed
     ├── Unsupported            this host (kernel, LSM, missing program) cannot do what was requested
     ├── ProtocolError          the runtime and its init do not understand each other
@@ -142,6 +143,10 @@ class HookError(Error):
 
 class CgroupError(Error):
     """A cgroup cannot be made, joined, limited, frozen or removed."""
+
+
+class CheckpointError(Error):
+    """CRIU cannot checkpoint the container, which runs on, or restore one, of which nothing is left."""
 
 
 class RdtError(Error):

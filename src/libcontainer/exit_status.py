@@ -8,7 +8,11 @@ from __future__ import annotations
 import os
 import time
 
-from libcontainer.errors import Timeout
+from libcontainer.errors import StateError, Timeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer.container import Container
 
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _PIDFD_INFO_SIZE = 0xC040FF0B, 1 << 3, 64
 
@@ -47,6 +51,18 @@ class ExitStatus:
 
     def __repr__(self) -> str:
         return f"ExitStatus(code={self.code}, signal={self.signal})"
+
+
+def await_container(container: Container, timeout: float | None) -> ExitStatus:
+    """Wait until the first process of the container has ended, and return how. Raises Timeout, StateError."""
+    try:
+        pidfd = container._open_pidfd()
+    except StateError:
+        if container.status == "stopped":
+            return ExitStatus(None, None)
+        raise
+    await_exit(pidfd, timeout, f"container {container.id}")
+    return exit_status(pidfd)
 
 
 def await_exit(pidfd: int, timeout: float | None, what: str) -> None:

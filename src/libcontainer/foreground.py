@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from libcontainer.container import Container
+
 
 def serve(pidfd: int, master: int, start: Callable[[], None], *, keep_size: bool, stop: int = -1) -> None:
     """Call `start`, and serve the process of `pidfd` until it has ended. Raises what `start` raises.
@@ -34,3 +36,26 @@ def serve(pidfd: int, master: int, start: Callable[[], None], *, keep_size: bool
         start()
         if caught.fileno() >= 0:
             caught.wait()
+
+
+def run(container: Container) -> None:
+    """Start the container, unless it has been restored and runs, and serve it until it has ended."""
+    serve(
+        container._open_pidfd(), container._master, begin_of(container), keep_size=has_console_size(container)
+    )
+
+
+def begin_of(container: Container) -> Callable[[], None]:
+    """Return what lets the container begin."""
+    return nothing if container._restored else container.start
+
+
+def has_console_size(container: Container) -> bool:
+    """Tell whether the configuration sets the size of the container's terminal."""
+    if container._master < 0:
+        return False
+    return bool((container._stored_spec().get("process") or {}).get("consoleSize"))
+
+
+def nothing() -> None:
+    """Start a process that runs already."""

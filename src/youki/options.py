@@ -192,6 +192,41 @@ UPDATE = (
     Option("--mem-bw-schema", "text", "SCHEMA", None, "the memory bandwidth to use (Intel RDT/MBA)"),
 )
 
+IMAGE_PATH = Option("--image-path", "directory", "DIR", "checkpoint", "the directory of the checkpoint")
+CRIU = (
+    Option("--work-path", "directory", "DIR", None, "write CRIU's log into DIR (default: the image path)"),
+    Option("--tcp-established", "flag", "", False, "with TCP connections that are established"),
+    Option("--ext-unix-sk", "flag", "", False, "with connections to UNIX sockets outside"),
+    Option("--shell-job", "flag", "", False, "with processes of a session outside, such as a shell's"),
+    Option("--file-locks", "flag", "", False, "with file locks"),
+    Option("--manage-cgroups-mode", "choice", "MODE", "soft",
+           "what CRIU does about cgroups: soft, full, strict or ignore", "soft full strict ignore"),
+)
+CHECKPOINT = (
+    IMAGE_PATH,
+    Option("--parent-path", "text", "DIR", None,
+           "write what has changed since the pre-dump in DIR, relative to the image path"),
+    Option("--pre-dump", "flag", "", False, "write memory only, and let the container go on"),
+    Option("--leave-running", "flag", "", False, "let the container go on"),
+    *CRIU,
+    Option("--link-remap", "flag", "", False, "with open files that were deleted and have another name"),
+    Option("--tcp-skip-in-flight", "flag", "", False, "leave out TCP connections that are not established yet"),
+)
+RESTORE = (
+    BUNDLE,
+    IMAGE_PATH,
+    Option("-d --detach", "flag", "", False, "leave the container running in the background"),
+    Option("--console-socket", "file", "SOCKET", None,
+           "send the terminal's master to the unix socket SOCKET"),
+    Option("--pid-file", "file", "FILE", None, "write the process id of the first process to FILE"),
+    *CRIU,
+    Option("--lsm-profile", "text", "TYPE:NAME", None,
+           "use another profile of a security module: apparmor:NAME or selinux:LABEL"),
+    Option("--no-pivot", "flag", "", False, "accepted for compatibility: CRIU decides", hidden=True),
+    Option("--no-subreaper", "flag", "", False,
+           "accepted for compatibility: youki never becomes a subreaper", hidden=True),
+)
+
 EXEC = (
     Option("-p --process", "file", "FILE", None,
            "take all of the process from FILE, a process object as in config.json; other options that "
@@ -296,6 +331,16 @@ COMMANDS = (
             "are made or, after an error, none.",
             (CONTAINER,),
             UPDATE),
+    Command("checkpoint", "write a running container to files",
+            "Write the processes of a running container, with their memory, to a directory, by the program criu, "
+            "and delete the container. Restore makes one of it again.",
+            (CONTAINER,),
+            CHECKPOINT),
+    Command("restore", "make a container from a checkpoint",
+            "Make a container from what checkpoint has written, with the bundle that it had. It goes on where it "
+            "was. Unless it is detached, youki waits for its end, deletes it, and exits with its exit code.",
+            (NEW_CONTAINER,),
+            RESTORE),
     Command("delete", "delete a container",
             "Remove a stopped container and all that the host holds for it. A container that was created "
             "and never started is killed first.",
