@@ -47,9 +47,9 @@ MODULES = {
             *("bad_limits", "cgroup_mounts", "devices", "events", "many_containers", "namespaces", "nested"),
             *("processes", "rootless", "seccomp", "stats", "update", "userns", "youki_exec"),
             *("tenant", "tenant_namespaces", "tenant_process", "tenant_rootless"),
-            *("cgroups_aio", "cgroups_delegation"),
+            *("cgroups_aio", "cgroups_delegation", "checkpoint"),
         ),
-        more_s=2400,
+        more_s=3000,
         clients=(
             "podman_limits",
             *(f"podman_lifecycle::test_{name}" for name in ("pause", "exec_in_a_paused_container")),
