@@ -1,18 +1,31 @@
 """Whether the container's user owns the container's cgroup, and so may divide it.
 
 config-linux.md "Cgroup ownership": on cgroup v2, for a container with a cgroup namespace of its own and its cgroups
-mounted writable. On v1 the owner could lift the limits, so it never changes there. Pure.
+mounted writable. On v1 the owner could lift the limits, so it never changes there.
 """
 
 from __future__ import annotations
 
-import os.path
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from libcgroups.manager import Manager
+
 _PLACE = "/sys/fs/cgroup"
+
+
+def delegate(manager: Manager, spec: dict[str, Any], pid: int) -> None:
+    """Give the cgroup to the container's user, whose first process is `pid`, where it is to be its owner."""
+    uid = owner(spec)
+    if uid is None or not manager.cgroups:
+        return
+    with open(f"/proc/{pid}/uid_map") as table:
+        found = on_host(table.read(), uid)
+    if found is not None and found != os.geteuid():
+        manager.delegate(found)
 
 
 def owner(spec: dict[str, Any]) -> int | None:

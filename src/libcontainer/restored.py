@@ -124,6 +124,7 @@ class RestoredContainerBuilder:
         options.require_root()
         service.require()
         images = restore.Images(self.image_path, self.work_path)
+        images.check_owner(config)
         manager, resources = self._init._manager(config, Host())
         spec.check(config, manager)
         return self._restore(config, raw, images, restore.Plan(manager, resources, wishes))

@@ -162,18 +162,9 @@ class Creation(Conversation):
         with CgroupErrors():
             self.manager.apply(resources)
             if self.manager.mode == "v2" and self.host.privileged:
-                self._delegate()
+                from libcontainer.delegation import delegate
 
-    def _delegate(self) -> None:
-        from libcontainer import delegation
-
-        uid = delegation.owner(self.spec)
-        if uid is None or not self.manager.cgroups:
-            return
-        with open(f"/proc/{self.pid}/uid_map") as table:
-            owner = delegation.on_host(table.read(), uid)
-        if owner is not None and owner != os.geteuid():
-            self.manager.delegate(owner)
+                delegate(self.manager, self.spec, self.pid)
 
     def _run_hooks(self) -> None:
         hooks = self.spec.get("hooks") or {}

@@ -27,6 +27,7 @@ from libcontainer import (
 )
 from libcontainer.criu import place, spec
 
+from .boxes import open_to_all
 from .conftest import CAPABILITIES
 from .holders import holder, identity, namespace_path
 from .test_console import Receiver
@@ -370,6 +371,31 @@ def test_namespaces_that_were_joined_are_joined_again(counter: Counter) -> None:
 
 
 @needs_criu
+def test_a_process_in_a_joined_pid_namespace_gets_its_number_back(bundle: Bundle) -> None:
+    """There the others of a pod run on, and know each other by their numbers."""
+    with holder("pid") as pid, open("/dev/null", "r+b") as null:
+        bundle.set_namespace("pid", namespace_path("pid", pid))
+        bundle.process["args"] = ["sleep", "1000"]
+        bundle.save()
+        builder = bundle.builder().with_stdin(null).with_stdout(null).with_stderr(null)
+        container = builder.as_init(bundle.path).build()
+        container.start()
+        number = number_inside(container)
+        container.checkpoint(bundle.path / "images")
+
+        with builder.as_restored(bundle.path, bundle.path / "images").build() as restored:
+            assert restored.pid
+            assert identity("pid", restored.pid) == identity("pid", pid)
+            assert number_inside(restored) == number
+
+
+def number_inside(container: Container) -> str:
+    """The number of the first process in its own pid namespace: proc_pid_status(5), NSpid."""
+    lines = Path(f"/proc/{container.pid}/status").read_text().splitlines()
+    return next(line.split()[-1] for line in lines if line.startswith("NSpid:"))
+
+
+@needs_criu
 def test_hooks_see_the_restored_process_before_it_goes_on(counter: Counter) -> None:
     """An engine makes the network by them. One that fails ends the restore, and poststop undoes what was done."""
     bundle = counter.bundle
@@ -466,6 +492,87 @@ def test_checkpoint_and_restore_do_not_block_the_loop(counter: Counter) -> None:
                 assert restored.status == "running"
 
     asyncio.run(work())
+
+
+@needs_criu
+def test_a_user_namespace_is_restored_with_its_ids(counter: Counter) -> None:
+    """In it CRIU is the container's root, who must be able to read the images."""
+    bundle = counter.bundle
+    bundle.add_userns()
+    open_to_all(bundle.rootfs)
+    (bundle.rootfs / "tmp").chmod(0o1777)
+    counter.start().checkpoint(counter.images)
+    reached = counter.count()
+    assert (counter.images.stat().st_uid, counter.images.stat().st_mode & 0o777) == (100000, 0o700)
+    os.chown(counter.images, 100000, 0)
+    with pytest.raises(
+        InvalidArgument, match="belongs to 100000:0, but the container's root is 100000:100000"
+    ):
+        counter.restore()
+    os.chown(counter.images, 100000, 100000)
+
+    with counter.restore() as restored:
+        assert restored.pid
+        assert Path(f"/proc/{restored.pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
+        counter.wait_beyond(reached)
+
+
+@needs_criu
+@pytest.mark.parametrize("mode", ["ignore", "full"])
+def test_modes_of_cgroups_end_in_the_containers_cgroup(counter: Counter, mode: str) -> None:
+    """Whatever CRIU restores of cgroups, the processes are where their limits are."""
+    counter.start().checkpoint(counter.images, manage_cgroups_mode=mode)
+    with counter.restore(manage_cgroups_mode=mode) as restored:
+        assert restored.pid in restored.processes()
+        counter.wait_beyond(counter.count())
+
+
+@needs_criu
+def test_what_a_killed_restore_leaves_is_deleted(counter: Counter) -> None:
+    """By a hook that kills its parent, the restore: half of the processes are there then."""
+    bundle = counter.bundle
+    counter.start().checkpoint(counter.images)
+    reached = counter.count()
+    table = Path("/proc/self/mountinfo").read_text()
+    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $PPID"]}]}
+    killed = bundle.youki("restore", "--detach", "--image-path", "images", bundle.id, check=False)
+    assert killed.returncode == -9
+    assert bundle.youki("list", "-q").stdout == f"{bundle.id}\n"
+    bundle.youki("delete", "--force", bundle.id)
+
+    assert Container.list(bundle.root) == []
+    assert Path("/proc/self/mountinfo").read_text() == table
+    time.sleep(1)
+    assert counter.count() == reached
+
+
+@needs_criu
+@pytest.mark.skipif(shutil.which("runc") is None, reason="needs runc")
+def test_runc_and_youki_restore_what_the_other_has_checkpointed(counter: Counter) -> None:
+    """The images have the same names for what is the host's."""
+    bundle = counter.bundle
+    bundle.spec["ociVersion"] = "1.0.2"
+    bundle.mount("/mnt", bundle.path, "bind", "rbind", "ro")
+    bundle.linux["maskedPaths"].append("/proc/keys")
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}"
+    bundle.save()
+    runc = ["runc", "--root", str(bundle.path / "runc")]
+
+    def call(*words: str) -> None:
+        subprocess.run([*runc, *words], cwd=bundle.path, stdin=subprocess.DEVNULL, check=True, **SILENT)
+
+    call("run", "-d", "theirs")
+    counter.wait_beyond(0)
+    call("checkpoint", "--image-path", "one", "theirs")
+    reached = counter.count()
+    container = counter.restore(bundle.path / "one")
+    reached = counter.wait_beyond(reached)
+    container.checkpoint(bundle.path / "two")
+    call("restore", "-d", "--image-path", "two", "theirs")
+    try:
+        counter.wait_beyond(reached)
+    finally:
+        call("delete", "--force", "theirs")
 
 
 # What needs no CRIU that works

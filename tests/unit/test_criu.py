@@ -438,6 +438,25 @@ def test_mounts_of_the_host_are_named_by_their_place(tmp_path: Path) -> None:
     assert "/tmp" not in found
 
 
+def test_images_of_a_user_namespace_are_its_roots(tmp_path: Path) -> None:
+    """CRIU would end with "Permission denied" half-way."""
+    for name in ("inventory.img", "pstree.img"):
+        (tmp_path / name).touch()
+    (tmp_path / "descriptors.json").write_text("[]")
+    tmp_path.chmod(0o700)
+    images = restore.Images(str(tmp_path), None)
+    mappings = [{"containerID": 5, "hostID": 7, "size": 1}, {"containerID": 0, "hostID": 100000, "size": 5}]
+    linux = {"namespaces": [{"type": "user"}], "uidMappings": mappings, "gidMappings": mappings}
+    config = {"linux": linux}
+
+    images.check_owner({"linux": {**linux, "namespaces": []}})
+    images.check_owner({"linux": {**linux, "uidMappings": mappings[:1]}})
+    with pytest.raises(InvalidArgument, match="the container's root is 100000:100000 – chown 100000:100000"):
+        images.check_owner(config)
+    tmp_path.chmod(0o711)
+    images.check_owner(config)
+
+
 def test_configuration_of_criu_is_runcs_or_that_of_the_annotation() -> None:
     """An empty annotation stands for none."""
     assert spec.config_file({}) == "/etc/criu/runc.conf"

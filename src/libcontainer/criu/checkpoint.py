@@ -106,6 +106,9 @@ def checkpoint(container: Container, directory: Directory, wishes: Wishes) -> No
             options.make_directory(name, path)
             opened.append(options.open_directory(name, path))
         wishes.check_parent(opened[0])
+        owner = spec.root_on_host(config)
+        if owner is not None:
+            os.chown(opened[0], *owner)  # on restore CRIU reads them as the container's root
         _warn_of_others(container, opened[0], wishes)
         _dump(container, config, wishes, opened[0], opened[1])
     finally:

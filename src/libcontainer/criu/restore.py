@@ -12,6 +12,7 @@ import os
 from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.criu import messages, options, place, service, spec
+from libcontainer.delegation import delegate
 from libcontainer.errors import CheckpointError, InvalidArgument
 from libcontainer.plan.context import Options
 from libcontainer.spawn import reap
@@ -49,6 +50,20 @@ class Images:
         if work_path is not None:
             options.make_directory("work_path", work_path)
         os.close(options.open_directory("work_path", self.work_path))
+
+    def check_owner(self, config: dict[str, Any]) -> None:
+        """Raise InvalidArgument where a container with a user namespace could not read them: in it CRIU is its root."""
+        root = spec.root_on_host(config)
+        status = os.stat(self.path)
+        owner = status.st_uid, status.st_gid
+        if root is not None and owner != root and not status.st_mode & 0o001:
+            raise InvalidArgument(
+                "image_path {} belongs to {}:{}, but the container's root is {}:{}".format(
+                    self.path, *owner, *root
+                ),
+                path=self.path,
+                remedy=f"chown {root[0]}:{root[1]} {self.path}",
+            )
 
     def _descriptors(self, fd: int) -> list[str]:
         """Return what the standard streams were."""
@@ -264,6 +279,8 @@ class Restoration:
     def _finish(self) -> None:
         found = state.start_time(self.pid)
         assert found is not None  # it is our child
+        with CgroupErrors():
+            delegate(self.manager, self.spec, self.pid)
         where = self.options
         self.record = {
             **new_record(self.spec, where.bundle, where.rootfs, self.pid, found[1]),

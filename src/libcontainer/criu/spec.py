@@ -96,6 +96,23 @@ def joined(spec: dict[str, Any]) -> dict[str, str]:
     return {item["type"]: item["path"] for item in namespaces if item.get("path")}
 
 
+def root_on_host(spec: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the user and group id on the host of the container's root, None without a user namespace of its own.
+
+    Only to files of both a process in the namespace has the rights of root (user_namespaces(7)).
+    """
+    if not _has(spec, "user"):
+        return None
+    linux = spec.get("linux") or {}
+    found = [
+        int(item["hostID"])
+        for name in ("uidMappings", "gidMappings")
+        for item in linux.get(name) or ()
+        if item["containerID"] == 0
+    ]
+    return (found[0], found[1]) if len(found) == 2 else None
+
+
 def resolve(root: str, path: str) -> str:
     """Return the path, symbolic links followed, as a process sees it that has `root` as its root.
 
