@@ -321,8 +321,8 @@ def test_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:
     path = str(tmp_path / "images")
     mask = os.umask(0)
     try:
-        options.make_directory("image_path", path)
-        options.make_directory("image_path", path)
+        assert options.make_directory("image_path", path)
+        assert not options.make_directory("image_path", path)
     finally:
         os.umask(mask)
     (tmp_path / "file").touch()
@@ -455,6 +455,28 @@ def test_images_of_a_user_namespace_are_its_roots(tmp_path: Path) -> None:
         images.check_owner(config)
     tmp_path.chmod(0o711)
     images.check_owner(config)
+
+
+def test_directory_that_was_there_keeps_its_owner(tmp_path: Path) -> None:
+    """It may be /tmp. What follows from that is told."""
+    mappings = [{"containerID": 0, "hostID": 100000, "size": 5}]
+    linux = {"namespaces": [{"type": "user"}], "uidMappings": mappings, "gidMappings": mappings}
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for mode, words in (
+            (0o700, ["must be given to 100000:100000"]),
+            (0o711, ["has mode 711"]),
+            (0o755, ["755"]),
+        ):
+            tmp_path.chmod(mode)
+            container = type("Container", (), {"warnings": ()})()
+            checkpoint._decide_readers(container, {"linux": linux}, fd, made=False)
+            assert [word in warning for word, warning in zip(words, container.warnings, strict=True)] == [
+                True
+            ]
+            assert tmp_path.stat().st_uid == os.geteuid()
+    finally:
+        os.close(fd)
 
 
 def test_configuration_of_criu_is_runcs_or_that_of_the_annotation() -> None:

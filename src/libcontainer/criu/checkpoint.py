@@ -102,14 +102,12 @@ def checkpoint(container: Container, directory: Directory, wishes: Wishes) -> No
     spec.check(config, container._manager())
     opened: list[int] = []
     try:
-        for name, path in (("image_path", wishes.image_path), ("work_path", wishes.work_path)):
-            options.make_directory(name, path)
-            opened.append(options.open_directory(name, path))
+        made = options.make_directory("image_path", wishes.image_path)
+        opened.append(options.open_directory("image_path", wishes.image_path))
+        options.make_directory("work_path", wishes.work_path)
+        opened.append(options.open_directory("work_path", wishes.work_path))
         wishes.check_parent(opened[0])
-        owner = spec.root_on_host(config)
-        if owner is not None:
-            os.chown(opened[0], *owner)  # on restore CRIU reads them as the container's root
-        _warn_of_others(container, opened[0], wishes)
+        _decide_readers(container, config, opened[0], made=made)
         _dump(container, config, wishes, opened[0], opened[1])
     finally:
         for fd in opened:
@@ -120,12 +118,20 @@ def checkpoint(container: Container, directory: Directory, wishes: Wishes) -> No
         deletion.delete(container, directory, force=True)
 
 
-def _warn_of_others(container: Container, images: int, wishes: Wishes) -> None:
-    mode = os.fstat(images).st_mode
-    if mode & 0o077:
-        container.warnings += (
-            f"{wishes.image_path} has mode {mode & 0o777:o}: others may read what was in the container's memory",
-        )
+def _decide_readers(container: Container, config: dict[str, Any], images: int, *, made: bool) -> None:
+    """Give a directory that was made to the container's root, who reads it on restore; warn of what others may read.
+
+    One that was there before keeps its owner and mode: it may be anybody's, /tmp for one.
+    """
+    root = spec.root_on_host(config)
+    status = os.fstat(images)
+    if root is not None and made:
+        os.chown(images, *root)
+    elif root is not None and (status.st_uid, status.st_gid) != root and not status.st_mode & 0o001:
+        container.warnings += (f"before a restore the image path must be given to {root[0]}:{root[1]}",)
+    if status.st_mode & 0o077:
+        mode = f"{status.st_mode & 0o777:o}"
+        container.warnings += (f"the image path has mode {mode}: others may read the container's memory",)
 
 
 def _dump(container: Container, config: dict[str, Any], wishes: Wishes, images: int, work: int) -> None:

@@ -54,17 +54,18 @@ def absolute(name: str, path: Path | None) -> str:
     return os.path.abspath(text)
 
 
-def make_directory(name: str, path: str) -> None:
+def make_directory(name: str, path: str) -> bool:
     """Make the directory at `path` where it is missing, closed to others: what is in memory ends in it.
 
-    Raises InvalidArgument.
+    Return whether it was missing. Raises InvalidArgument.
     """
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        pass
+        return False
     except OSError as error:
         raise _unusable(name, path, "mkdir", error) from error
+    return True
 
 
 def open_directory(name: str, path: str) -> int:

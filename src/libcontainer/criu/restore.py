@@ -377,18 +377,27 @@ def _cgroup_of(pid: int) -> str:
 
 
 def _reap_strays(manager: Manager) -> None:
-    """Wait for a first process that CRIU made for us, as our child, and ended before it told its number."""
-    path = manager.paths.get("", "")
+    """Wait for a first process that CRIU made for us, as our child, and ended before it told its number.
+
+    By its cgroup, in which all are dead by now. Other children are not touched.
+    """
+    unified = manager.unified
+    if unified is None:
+        return
+    path = unified.directory.removeprefix(unified.mount_point)
     for task in os.listdir("/proc/self/task"):
-        try:
-            with open(f"/proc/self/task/{task}/children") as file:
-                children = [int(word) for word in file.read().split()]
-        except OSError:
-            continue
-        for child in children:
+        for child in _children(task):
             try:
-                found = _cgroup_of(child)
+                if _cgroup_of(child) == path:
+                    os.waitpid(child, os.WNOHANG)
             except (OSError, StopIteration):
-                continue
-            if found != "/" and path.endswith(found):
-                reap(child)
+                continue  # it is gone, or somebody else has waited for it
+
+
+def _children(task: str) -> list[int]:
+    """Return the children of a thread of ours; none where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    try:
+        with open(f"/proc/self/task/{task}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
