@@ -479,6 +479,21 @@ def test_a_paused_container_is_checkpointed_and_runs_when_restored(counter: Coun
 
 
 @needs_criu
+def test_a_tenant_that_nobody_waits_for_does_not_block_a_checkpoint(counter: Counter) -> None:
+    """It ends with the container, whose first process, and so CRIU, waits until we have reaped it."""
+    container = counter.start()
+    with open("/dev/null", "r+b") as null:
+        tenant = container.exec(["sleep", "1000"], stdin=null, stdout=null, stderr=null)
+    try:
+        container.checkpoint(counter.images)
+    except CheckpointError:
+        assert container.status == "running"
+    else:
+        assert tenant.wait(DEADLINE_S) == ExitStatus(None, 9)
+    tenant.close()
+
+
+@needs_criu
 def test_checkpoint_and_restore_do_not_block_the_loop(counter: Counter) -> None:
     """The asyncio twins do the same."""
     container = counter.start()

@@ -10,11 +10,14 @@ import _socket
 import fcntl
 import os
 import re
+import select
 import shutil
 import struct
 
+from libcontainer import reaping
 from libcontainer.criu import messages
 from libcontainer.errors import CheckpointError, Unsupported
+from libcontainer.exit_status import await_exit
 from libcontainer.spawn import reap
 
 TYPE_CHECKING = False
@@ -69,6 +72,11 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
         if self.pid:
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                await_exit(pidfd, None, PROGRAM)
+            finally:
+                os.close(pidfd)
             reap(self.pid)
             self.pid = 0
 
@@ -111,7 +119,15 @@ class Service:
             pass  # it has ended; what it said before is still to be read
 
     def _receive(self) -> tuple[messages.Message | None, int]:
-        """Return a response and the descriptor that came with it, or None and -1 at the end."""
+        """Return a response and the descriptor that came with it, or None and -1 at the end.
+
+        CRIU waits for the first process that it ends, which waits for the tenants that are ours to reap.
+        """
+        poll = select.poll()
+        for watched in (self.socket.fileno(), reaping.watch()):
+            poll.register(watched, select.POLLIN)
+        while self.socket.fileno() not in [fd for fd, _ in poll.poll()]:
+            reaping.reap_ended()
         try:
             data, control, _, _ = self.socket.recvmsg(
                 LONGEST_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
