@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import threading
 
 from libcontainer.errors import CheckpointError, in_words
@@ -33,7 +34,7 @@ KEYCTL_GENERIC = 219
 
 
 def apart(work: Callable[[], T]) -> T:
-    """Return what `work` returns, called by a thread that has a mount namespace and a root directory of its own.
+    """Return what `work` returns, called by a thread that has a mount namespace of its own.
 
     What is mounted on the host is mounted there, too, but not the other way round. Raises what `work` raises.
     """
@@ -84,37 +85,42 @@ def make_readonly(target: str) -> None:
 def make_points(root: str, points: Iterable[tuple[str, bool]]) -> None:
     """Make what is missing of the mount points below `root`: directories, or files where the second item says so.
 
-    In a root directory of its own: no link of the tree leads out of it. Only `apart`.
+    The points are as `spec.resolve` gives them, without links; whoever puts one there meanwhile gets an error, and
+    nothing outside is touched.
     """
-    outside = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.chroot(root)
+    for point, is_file in points:
         try:
-            os.chdir("/")
-            for point, is_file in points:
-                _make_point(point, is_file)
-        finally:
-            os.fchdir(outside)
-            os.chroot(".")
-    finally:
-        os.close(outside)
+            _make_point(root, [part for part in point.split("/") if part], is_file)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot make the mount point {point} in the root file system: {in_words(error.errno or 0)}",
+                step="restore",
+                path=point,
+                errno=error.errno,
+                remedy="restore with the root file system that the container had",
+            ) from error
 
 
-def _make_point(point: str, is_file: bool) -> None:
-    if os.path.lexists(point):
-        return
+def _make_point(root: str, parts: list[str], is_file: bool) -> None:
+    last = parts.pop() if is_file else None
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.makedirs(os.path.dirname(point) if is_file else point, exist_ok=True)
-        if is_file:
-            os.close(os.open(point, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot make the mount point {point} in the root file system: {in_words(error.errno or 0)}",
-            step="restore",
-            path=point,
-            errno=error.errno,
-            remedy="restore with the root file system that the container had",
-        ) from error
+        for part in parts:
+            _make(os.mkdir, part, 0o755, dir_fd=fd)
+            lower = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = lower
+        if last is not None:
+            _make(os.mknod, last, 0o644 | stat.S_IFREG, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _make(call: Callable[..., None], name: str, mode: int, *, dir_fd: int) -> None:
+    try:
+        call(name, mode, dir_fd=dir_fd)
+    except FileExistsError:
+        pass
 
 
 def _mount(source: str | None, target: str, flags: int) -> None:
