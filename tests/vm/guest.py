@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ SHARED = "/mnt"  # the shared directory as the guest sees it; machine/init mount
 LINGERING = "lingering"  # the user whose systemd runs in the arrangement "systemd"
 MEMORY = "3G"
 BOOT_S = 180  # patience for boot and power-off on a busy machine
+END_S = 30  # patience for the end of what was killed
 TAIL = 4000  # how much of an output is shown
 
 # The devices are those that virtme-run gives; `init` needs no parameter.
@@ -143,7 +145,26 @@ def _run(command: list[str], console: int, timeout_s: float) -> str:
         finally:
             if process.poll() is None:  # the group stays ours to name until its leader has been waited for
                 os.killpg(process.pid, 9)
+                _await_end(process.pid)
     return "" if process.returncode == 0 else f"qemu ended with {process.returncode}"
+
+
+def _await_end(session: int) -> None:
+    """Wait for the end of what was killed: qemu has the guest's memory to give back first."""
+    deadline = time.monotonic() + END_S
+    while any(_lives_in(session, path) for path in Path("/proc").glob("[0-9]*/stat")):
+        if time.monotonic() > deadline:
+            return  # whoever looks for what is left finds it
+        time.sleep(0.01)
+
+
+def _lives_in(session: int, path: Path) -> bool:
+    """Tell whether a process is of this session, and no zombie. proc_pid_stat(5), fields 3 and 6."""
+    try:
+        fields = path.read_text().rpartition(")")[2].split()
+    except OSError:
+        return False  # it ended meanwhile
+    return int(fields[3]) == session and fields[0] not in "ZX"
 
 
 def _copied() -> list[str]:
