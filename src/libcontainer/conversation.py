@@ -208,16 +208,6 @@ class Conversation:
             self.rlimits_set = True
             rlimits.apply(self.pid, (self.spec.get("process") or {}).get("rlimits") or [])
 
-    def _send_pidfd(self) -> None:
-        if self.request.pidfd_socket is not None:
-            from libcontainer import handover
-
-            socket = handover.connect(self.request.pidfd_socket, PIDFD_SOCKET)
-            try:
-                handover.send(socket, b"pidfd", self.pidfd, PIDFD_SOCKET)
-            finally:
-                os.close(socket)
-
     # Failure
 
     def _died(self) -> Error:
@@ -283,6 +273,18 @@ class Conversation:
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.master = -1
+
+
+def send_pidfd(request: Request, pidfd: int) -> None:
+    """Send the payload's pidfd to the socket that was asked for, if one was."""
+    if request.pidfd_socket is not None:
+        from libcontainer import handover
+
+        socket = handover.connect(request.pidfd_socket, PIDFD_SOCKET)
+        try:
+            handover.send(socket, b"pidfd", pidfd, PIDFD_SOCKET)
+        finally:
+            os.close(socket)
 
 
 def open_namespace(path: str, nstype: int, pointer: str) -> int:

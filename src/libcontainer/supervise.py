@@ -13,7 +13,7 @@ import time
 from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.channel import CONTINUE, NETLINK, listen
-from libcontainer.conversation import Conversation
+from libcontainer.conversation import Conversation, send_pidfd
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -127,7 +127,7 @@ class Creation(Conversation):
             self._map_ids()
         elif point == do.SYNC_HOOKS:
             self._limit()
-            self._run_hooks()
+            run_runtime_hooks(self.spec, self.options, self.pid)
         elif point == do.SYNC_LIMITS:
             self._limit()
         elif point == do.SYNC_RLIMITS:
@@ -166,17 +166,6 @@ class Creation(Conversation):
 
                 delegate(self.manager, self.spec, self.pid)
 
-    def _run_hooks(self) -> None:
-        hooks = self.spec.get("hooks") or {}
-        if not hooks.get("prestart") and not hooks.get("createRuntime"):
-            return
-        from libcontainer.hooks import run
-
-        current = oci_state(self.spec, self.options, "creating", self.pid)
-        for kind in ("prestart", "createRuntime"):
-            if hooks.get(kind):
-                run(hooks[kind], kind, current, cwd=self.options.bundle, pointer=f"/hooks/{kind}")
-
     def _finish(self) -> None:
         self._limit()
         self._set_rlimits()
@@ -187,7 +176,7 @@ class Creation(Conversation):
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
             self.pid_file_written = True
-        self._send_pidfd()
+        send_pidfd(self.request, self.pidfd)
 
     def _starts_plainly(self) -> bool:
         """Tell whether nothing but init has to do with the start, which then needs no Python (youki/start.c)."""
@@ -231,29 +220,49 @@ class Creation(Conversation):
             self.request.rdt.remove()
 
     def _run_poststop(self) -> None:
-        """Run the poststop hooks of a container that did not come to be: runtime.md "Lifecycle" 3 to 5, 13.
-
-        They undo what hooks did before them, so they run as soon as there was a process whose state hooks saw.
-        """
-        hooks = (self.spec.get("hooks") or {}).get("poststop")
-        if not hooks or not self.pid:
-            return
-        from libcontainer.hooks import run
-
-        last = oci_state(self.spec, self.options, "stopped", 0)
-        failures = run(
-            hooks, "poststop", last, cwd=self.options.bundle, pointer="/hooks/poststop", keep_going=True
-        )
-        if failures:
-            raise failures[0]
+        run_poststop(self.spec, self.options, self.pid)
 
     def _remove_records(self) -> None:
-        self.directory.remove()
-        if self.pid_file_written and self.request.pid_file is not None:
-            try:
-                os.unlink(self.request.pid_file)
-            except FileNotFoundError:
-                pass
+        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
+
+
+def run_runtime_hooks(spec: dict[str, Any], options: Options, pid: int) -> None:
+    """Run the hooks of the runtime that belong to a container that is being made: prestart and createRuntime."""
+    hooks = spec.get("hooks") or {}
+    if not hooks.get("prestart") and not hooks.get("createRuntime"):
+        return
+    from libcontainer.hooks import run
+
+    current = oci_state(spec, options, "creating", pid)
+    for kind in ("prestart", "createRuntime"):
+        if hooks.get(kind):
+            run(hooks[kind], kind, current, cwd=options.bundle, pointer=f"/hooks/{kind}")
+
+
+def run_poststop(spec: dict[str, Any], options: Options, pid: int) -> None:
+    """Run the poststop hooks of a container that did not come to be: runtime.md "Lifecycle" 3 to 5, 13.
+
+    They undo what hooks did before them, so they run as soon as there was a process whose state hooks saw.
+    """
+    hooks = (spec.get("hooks") or {}).get("poststop")
+    if not hooks or not pid:
+        return
+    from libcontainer.hooks import run
+
+    last = oci_state(spec, options, "stopped", 0)
+    failures = run(hooks, "poststop", last, cwd=options.bundle, pointer="/hooks/poststop", keep_going=True)
+    if failures:
+        raise failures[0]
+
+
+def remove_records(directory: state.Directory, pid_file: str | None) -> None:
+    """Remove the directory of a container that did not come to be, and the pid file that was written for it."""
+    directory.remove()
+    if pid_file is not None:
+        try:
+            os.unlink(pid_file)
+        except FileNotFoundError:
+            pass
 
 
 def new_record(spec: dict[str, Any], bundle: str, rootfs: str, pid: int, started: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 
 from libcontainer import channel, state
 from libcontainer.cgroup_errors import CgroupErrors
-from libcontainer.conversation import Conversation
+from libcontainer.conversation import Conversation, send_pidfd
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -140,7 +140,7 @@ class TenantCreation(Conversation):
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
             self.has_pid_file = True
-        self._send_pidfd()
+        send_pidfd(self.request, self.pidfd)
 
     def close(self) -> None:
         """Close the descriptors of the tenant, where no handle holds them."""

@@ -11,13 +11,14 @@ import os
 
 from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
+from libcontainer.conversation import send_pidfd
 from libcontainer.criu import messages, options, place, service, spec
 from libcontainer.delegation import delegate
 from libcontainer.errors import CheckpointError, InvalidArgument
 from libcontainer.plan.context import Options
 from libcontainer.spawn import reap
 from libcontainer.strictjson import loads
-from libcontainer.supervise import new_record, oci_state
+from libcontainer.supervise import new_record, remove_records, run_poststop, run_runtime_hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class Restoration:
             self._take_master(fd)
         elif script == "setup-namespaces":
             self._take_process(pid)
-            self._run_hooks()
+            run_runtime_hooks(self.spec, self.options, self.pid)
         elif script == "post-restore":  # its processes exist, and do not go on before we have answered
             self._take_process(pid)
             self._finish()
@@ -266,15 +267,6 @@ class Restoration:
             send_master(self.request.console_fd, fd)
         else:
             self.master = os.dup(fd)
-
-    def _run_hooks(self) -> None:
-        from libcontainer.hooks import run
-
-        hooks = self.spec.get("hooks") or {}
-        current = oci_state(self.spec, self.options, "creating", self.pid)
-        for kind in ("prestart", "createRuntime"):
-            if hooks.get(kind):
-                run(hooks[kind], kind, current, cwd=self.options.bundle, pointer=f"/hooks/{kind}")
 
     def _finish(self) -> None:
         found = state.start_time(self.pid)
@@ -293,18 +285,7 @@ class Restoration:
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)
             self.pid_file_written = True
-        self._send_pidfd()
-
-    def _send_pidfd(self) -> None:
-        if self.request.pidfd_socket is not None:
-            from libcontainer import handover
-            from libcontainer.conversation import PIDFD_SOCKET
-
-            socket = handover.connect(self.request.pidfd_socket, PIDFD_SOCKET)
-            try:
-                handover.send(socket, b"pidfd", self.pidfd, PIDFD_SOCKET)
-            finally:
-                os.close(socket)
+        send_pidfd(self.request, self.pidfd)
 
     # Failure
 
@@ -348,26 +329,10 @@ class Restoration:
             os.close(self.opened.pop())
 
     def _remove_records(self) -> None:
-        self.directory.remove()
-        if self.pid_file_written and self.request.pid_file is not None:
-            try:
-                os.unlink(self.request.pid_file)
-            except FileNotFoundError:
-                pass
+        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
 
     def _run_poststop(self) -> None:
-        """Undo what hooks before it did: they run once there was a process whose state hooks saw."""
-        hooks = (self.spec.get("hooks") or {}).get("poststop")
-        if not hooks or not self.pid:
-            return
-        from libcontainer.hooks import run
-
-        last = oci_state(self.spec, self.options, "stopped", 0)
-        failures = run(
-            hooks, "poststop", last, cwd=self.options.bundle, pointer="/hooks/poststop", keep_going=True
-        )
-        if failures:
-            raise failures[0]
+        run_poststop(self.spec, self.options, self.pid)
 
 
 def _cgroup_of(pid: int) -> str:
