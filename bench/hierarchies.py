@@ -1,7 +1,8 @@
 """A private mount namespace for the benchmark, with the cgroup hierarchies that every runtime accepts.
 
-crun refuses a v1 host whose `hugetlb` controller is not mounted. It is mounted for the benchmark, in a mount
-namespace of its own, and then all runtimes and the floor join it.
+The records are in memory there, as they are below /run wherever an init system has mounted that. crun refuses a v1
+host whose `hugetlb` controller is not mounted. It is mounted for the benchmark, and then all runtimes and the floor
+join it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ def enter_private_namespace() -> None:
         os.execvp(words[0], words)
     except FileNotFoundError:
         raise SystemExit("bench: unshare is not installed (Debian: util-linux)") from None
+
+
+@contextlib.contextmanager
+def in_memory(directory: str) -> Iterator[None]:
+    """Mount a tmpfs on `directory`, and take it away again."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "bench", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
 
 
 @contextlib.contextmanager
