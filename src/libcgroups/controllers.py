@@ -15,7 +15,7 @@ from libcgroups.resources import requested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 
     from libcgroups.cgroup import Cgroup
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
         settings: Callable[[Resources], list[tuple[str, str]]]
         stats: Callable[[Cgroup], Stats]
+
+
+MOST_KNOWN = 16
+
+_known: dict[tuple[str, str], list[Change]] = {}
 
 
 class Change:
@@ -63,13 +68,20 @@ class Change:
             raise
 
 
-def wanted(resources: Resources | None, table: Mapping[str, tuple[str, ...]], package: str) -> list[Change]:
+def wanted(
+    resources: Resources | None, table: Mapping[str, tuple[str, ...]], package: str
+) -> Sequence[Change]:
     """Return the changes that `resources` ask for.
 
-    `table` is resource → module names in `package`. Raises InvalidArgument and Unsupported.
+    `table` is resource → module names in `package`. Raises InvalidArgument and Unsupported. Pure, and programs
+    limit many cgroups alike: what was found is kept, by what the resources are and not by the object.
     """
     if not resources:
         return []
+    asked = package, repr(resources)
+    known = _known.get(asked)
+    if known is not None:
+        return known
     found = []
     for key in requested(resources):
         for name in table[key]:
@@ -77,6 +89,9 @@ def wanted(resources: Resources | None, table: Mapping[str, tuple[str, ...]], pa
             settings = controller.settings(resources)
             if settings:
                 found.append(Change(key, controller, settings))
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    _known[asked] = found
     return found
 
 

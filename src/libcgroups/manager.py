@@ -29,7 +29,7 @@ from libcgroups.path import visible_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any, Literal
 
     from libcgroups.host import Mode
@@ -97,15 +97,16 @@ class Manager(ABC):
 
     # Making and joining
 
-    def create(self) -> None:
+    def create(self, cgroups: Collection[Cgroup] | None = None) -> None:
         """Make the cgroup in every hierarchy; what exists is used as it is, and `remove` will leave it.
 
-        Not permitted, no path named: that hierarchy is left out and `reason` tells why. Any other failure
-        removes what this call made and raises CgroupError (NotPermitted).
+        Of the `cgroups` of this manager that are given, only these are made; None stands for all. Not permitted, no
+        path named: that hierarchy is left out and `reason` tells why. Any other failure removes what was made
+        and raises CgroupError (NotPermitted).
         """
-        kept = []
+        left_out = []
         try:
-            for cgroup in self.cgroups:
+            for cgroup in self.cgroups if cgroups is None else cgroups:
                 try:
                     self._create(cgroup)
                 except NotPermitted as error:
@@ -113,27 +114,26 @@ class Manager(ABC):
                         raise
                     remove_empty(cgroup.directory, cgroup.made)
                     self.reason = f"{cgroup.directory} is not used: {error}"
-                else:
-                    kept.append(cgroup)
+                    left_out.append(cgroup)
         except BaseException:
             for cgroup in self.cgroups:
                 remove_empty(cgroup.directory, cgroup.made)
                 cgroup.made = 0
             raise
-        self.cgroups = tuple(kept)
+        self.cgroups = tuple(cgroup for cgroup in self.cgroups if cgroup not in left_out)
         self._fresh = True
 
     def _create(self, cgroup: Cgroup) -> None:
         cgroup.create()
 
-    def check_empty_and_thawed(self) -> None:
+    def check_empty_and_thawed(self, cgroups: Collection[Cgroup] | None = None) -> None:
         """Refuse a cgroup that somebody else populated or froze: no stranger may be killed with ours.
 
-        runtime-spec config-linux.md lets a runtime check this. Raises InUse. A cgroup that we made needs no
-        look for processes.
+        Looks at the given ones of this manager's `cgroups`; None stands for all. runtime-spec config-linux.md lets
+        a runtime check this. Raises InUse. A cgroup that we made needs no look for processes.
         """
         for cgroup in self.cgroups:
-            if cgroup.made:
+            if cgroup.made or not (cgroups is None or cgroup in cgroups):
                 continue
             from libcgroups import processes
 
@@ -146,7 +146,7 @@ class Manager(ABC):
                     value=str(count),
                     remedy="choose another cgroup path, or end the processes there",
                 )
-        if self.frozen():
+        if (cgroups is None or self.primary in cgroups) and self.frozen():
             raise InUse(
                 "container's cgroup unexpectedly frozen",
                 path=self.primary.directory if self.primary else None,

@@ -186,9 +186,9 @@ class InitContainerBuilder:
         HookError, CgroupError, RdtError, Unsupported. After an error nothing is left: no process, mount, cgroup,
         directory or pid file.
         """
-        from libcontainer.spec.load import load
+        from libcontainer.spec.load import load_shared
 
-        spec, raw = load(self.bundle, self.config)
+        spec, raw = load_shared(self.bundle, self.config)
         self._check_terminal(spec)
         return self._create(spec, raw, Host())
 
@@ -212,7 +212,7 @@ class InitContainerBuilder:
             from libcontainer.seccomp import prepare
 
             prepare(seccomp, host, root)
-        plan = compile_init(spec, host, options)
+        plan = compile_init(spec, host, options, raw)
         group = self._class_of_service(spec, host)
         streams = Streams(common.streams)
         console = -1
@@ -243,7 +243,12 @@ class InitContainerBuilder:
             if console >= 0:
                 os.close(console)
         container = Container(
-            root, common.container_id, creation.record, pidfd=creation.pidfd, master=creation.master
+            root,
+            common.container_id,
+            creation.record,
+            text=creation.text,
+            pidfd=creation.pidfd,
+            master=creation.master,
         )
         container.stdin, container.stdout, container.stderr = streams.files()
         container.warnings = tuple(_warnings(spec, host, options))

@@ -6,6 +6,7 @@ Reports one way, replies the other. The formats are those of init/wire.h. On the
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 from struct import Struct, pack
 
@@ -24,6 +25,7 @@ CONTINUE, START = pack("<I", 1), pack("<I", 2)
 
 _HEAD = Struct("<QIIiIq24s")
 _LONGEST = _HEAD.size + 1024
+_LONGEST_INLINE = 1 << 15  # of a plan in its message; init takes twice as much
 _SOL_SOCKET, _SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 _CONTROL = _socket.CMSG_SPACE(8 * 4)
 
@@ -74,13 +76,32 @@ class Channel:
         """Let init meet the end where it waits for a reply; what it reports can still be received."""
         self.socket.shutdown(_socket.SHUT_WR)
 
-    def send_plan(self, plan: int, descriptors: list[int]) -> None:
-        """Send the descriptor of the encoded plan with those that it names."""
-        rights = pack(f"{1 + len(descriptors)}i", plan, *descriptors)
-        self.socket.sendmsg([b"plan"], [(_SOL_SOCKET, _SCM_RIGHTS, rights)], _socket.MSG_NOSIGNAL)
+    def send_plan(self, plan: bytes, descriptors: list[int]) -> None:
+        """Send an encoded plan, or a part of one, with the descriptors that it names.
+
+        Raises ConnectionError when init is gone.
+        """
+        if len(plan) <= _LONGEST_INLINE:
+            try:
+                self._send_rights([b"plan", plan], descriptors)
+                return
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:  # net.core.wmem_default is less than anybody's
+                    raise
+        from libcontainer.sealed import sealed_bytes
+
+        fd = sealed_bytes("plan", plan)
+        try:
+            self._send_rights([b"plan"], [fd, *descriptors])
+        finally:
+            os.close(fd)
+
+    def _send_rights(self, data: list[bytes], fds: list[int]) -> None:
+        rights = [(_SOL_SOCKET, _SCM_RIGHTS, pack(f"{len(fds)}i", *fds))] if fds else []
+        self.socket.sendmsg(data, rights, _socket.MSG_NOSIGNAL)
 
     def send(self, reply: bytes) -> None:
-        """Send CONTINUE or START. Raises BrokenPipeError when init is gone."""
+        """Send CONTINUE or START. Raises ConnectionError when init is gone."""
         self.socket.send(reply, _socket.MSG_NOSIGNAL)
 
     def limit(self, timeout_s: float | None) -> None:
@@ -106,11 +127,9 @@ class Channel:
         Raises ProtocolError.
         """
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
+            data, ancillary = self._receive()
         except TimeoutError:
             return None
-        except ConnectionResetError:
-            data, ancillary = b"", []
         if not data:
             return self._read_last_words()
         fds = [
@@ -127,6 +146,16 @@ class Channel:
         if report.kind == STARTED:
             self.last_words, report.fd = report.fd, -1
         return report
+
+    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        """Receive one message; an empty one when init closed its end."""
+        for _ in range(2):
+            try:
+                data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                continue  # told once, of an end that was closed with messages of ours unread; init's are still there
+            return data, ancillary
+        return b"", []
 
     def await_payload(self, agent: Callable[[], Agent]) -> Report | None:
         """Serve init until it has executed the payload.

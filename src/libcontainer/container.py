@@ -42,12 +42,20 @@ class Container:
     _restored = False  # by this handle: it runs, and needs no start
 
     def __init__(
-        self, root: str, container_id: str, record: dict[str, Any], *, pidfd: int = -1, master: int = -1
+        self,
+        root: str,
+        container_id: str,
+        record: dict[str, Any],
+        *,
+        text: bytes | None = None,
+        pidfd: int = -1,
+        master: int = -1,
     ) -> None:
         self.root = root
         self.id = container_id
         self.warnings: tuple[str, ...] = ()
         self._record = record
+        self._text = text  # of the record, as it is on disk
         self._lock = _thread.allocate_lock()
         self._pidfd = pidfd
         self._master = master
@@ -427,8 +435,12 @@ class Container:
 
     def _reread(self, directory: Directory) -> None:
         """Take the record as it is now that nobody else changes it."""
-        record = directory.read_record("state.json")
-        self._record = _record_of_intent(directory) if record is None else record
+        text = directory.read("state.json")
+        if text is None:
+            self._record = _record_of_intent(directory)
+        elif text != self._text:
+            self._record = directory.parse_record("state.json", text)
+        self._text = text
 
     def _hook_state(self, status: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
         found = known or self.state()

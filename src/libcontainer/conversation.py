@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from libcontainer import rlimits, sealed
+from libcontainer import rlimits
 from libcontainer.channel import CHILD, CONSOLE, DESCRIPTOR, FAILED, SYNC
 from libcontainer.errors import Error, InvalidArgument, SetupError
 from libcontainer.plan import operations as do
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from libcontainer import rdt
     from libcontainer.channel import Channel, Report
     from libcontainer.host import Host
-    from libcontainer.plan.context import Descriptor, Options, Plan
-    from libcontainer.plan.operations import Op
+    from libcontainer.plan.context import Descriptor, Options, Part, Plan
 else:
     import _signal  # what the signal module is made of; the module itself builds enumerations
 
@@ -77,7 +76,9 @@ class Conversation:
         self.stage_one = self.pid = 0
         self.pidfd = self.master = -1
         self.rlimits_set = False
-        self.prepared: list[int] = []  # descriptors of the next part of the plan
+        self.later: Iterator[Part] | None = None  # parts of the plan, once the first has been sent
+        self.part = b""  # the next part of the plan, encoded, and the descriptors that it adds
+        self.prepared: list[int] = []
         self.sent = 0  # descriptors that init has got
 
     # What subclasses say
@@ -85,6 +86,9 @@ class Conversation:
     def _enter_cgroup(self) -> None:
         """Move stage one into its cgroups, where init does not enter them by itself."""
         raise NotImplementedError
+
+    def _work_beside_clone(self) -> None:
+        """Do what init does not need before stage two has been born."""
 
     def _reached(self, point: int) -> bool:
         """Do what the sync point asks for; True when nothing of the conversation is left."""
@@ -101,25 +105,40 @@ class Conversation:
         self._enter_cgroup()
         if self.request.rdt is not None:
             self.request.rdt.add_task(self.stage_one)  # its children are born in the group
-        self._prepare(self.plan.first)
+        self._prepare(encode(self.plan.first, len(self.plan.descriptors)))
         self._send_prepared()
-        if self.plan.rest:  # compiled here, beside the clone of stage two, which takes longer
-            self._prepare(self.plan.rest)
+        self.later = self.plan.later
+        self._work_beside_clone()
+        if self._prepare_next() and not any([isinstance(op, do.Sync) for op in self.plan.first]):
+            self._send_later()
 
-    def _prepare(self, ops: Sequence[Op]) -> None:
+    def _prepare_next(self) -> bool:
+        """Open what the next part of the plan is sent with; False when there is none."""
+        part = next(self.later or iter(()), None)
+        if part is not None:
+            self._prepare(part.encoded(len(self.plan.descriptors)))
+        return part is not None
+
+    def _send_later(self) -> None:
+        """Send the part in hand and those after it; init is at work on one while the next is made."""
+        self._send_prepared()
+        while self._prepare_next():
+            self._send_prepared()
+
+    def _prepare(self, part: bytes) -> None:
         """Open what a part of the plan is sent with: the part itself, and the descriptors that it adds."""
-        descriptors = self.plan.descriptors
-        self.prepared.append(sealed.sealed_bytes("plan", encode(ops, len(descriptors))))
-        for descriptor in descriptors[self.sent :]:
+        self.part = part
+        for descriptor in self.plan.descriptors[self.sent :]:
             self.prepared.append(self._open(descriptor))  # closed also when a later one fails
 
     def _send_prepared(self) -> None:
         assert self.channel is not None
         try:
-            self.channel.send_plan(self.prepared[0], self.prepared[1:])
-        except BrokenPipeError:
+            self.channel.send_plan(self.part, self.prepared)
+        except ConnectionError:
             pass  # init has failed; what it reported before is still to be read
-        self.sent += len(self.prepared) - 1
+        self.sent += len(self.prepared)
+        self.part = b""
         self._close_prepared()
 
     def _close_prepared(self) -> None:
@@ -175,9 +194,9 @@ class Conversation:
         raise self._died()
 
     def _take_child(self, pid: int) -> None:
-        if self.prepared:
+        if self.part:
             # Not earlier: stage one would take it for the reply that it waits for.
-            self._send_prepared()
+            self._send_later()
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         reap(self.stage_one)

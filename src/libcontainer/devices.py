@@ -56,7 +56,8 @@ DEFAULT_RULES: tuple[dict[str, Any], ...] = (
 DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
 
 # File systems that init mounts without opening a device.
-WITHOUT_DEVICE = PSEUDO | {"overlay"}
+WITHOUT_DEVICE = PSEUDO | {"overlay", "bind"}
+BINDS = frozenset(("bind", "rbind"))
 
 
 def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool) -> dict[str, Any] | None:
@@ -75,17 +76,27 @@ def resources_with_rules(resources: dict[str, Any] | None, *, enforceable: bool)
     }
 
 
+def opens_devices(spec: dict[str, Any]) -> bool:
+    """Tell whether init may have to open a device that is not among those that the container may open: that of a
+    file system which it mounts.
+    """
+    return any(
+        [
+            mount.get("type") not in WITHOUT_DEVICE and BINDS.isdisjoint(mount.get("options") or ())
+            for mount in spec.get("mounts") or ()
+        ]
+    )
+
+
 def guard(context: Context) -> Iterator[Op]:
     """Yield what attaches the program for the device rules on cgroup v2, before stage two is born in the cgroup.
 
-    Init may do by the rules what it has to: make nodes, open the default devices and terminals. But the device of
-    a file system that it mounts need not be among what the container may open: then the runtime attaches the
-    program when that is done, as it does where a program may be there already.
+    Init may do by the rules what it has to: make nodes, open the default devices and terminals. Where it may have to
+    open more (`opens_devices`) the runtime attaches the program when that is done, as it does where a program may be
+    there already.
     """
     program = context.options.device_program
-    if not program or any(
-        [not mount.bind and mount.fstype not in WITHOUT_DEVICE for mount in requests(context)]
-    ):
+    if not program or opens_devices(context.spec):
         return
     from libcgroups.devices.program import PROGRAM_NAME
 

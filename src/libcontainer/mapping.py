@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from libcontainer import idmap, sealed
+from libcontainer import idmap
 from libcontainer.channel import SYNC
 from libcontainer.errors import SetupError
 from libcontainer.plan import operations as do
@@ -38,11 +38,7 @@ def open_user_namespace(
     ]
     pid, channel = spawn()
     try:
-        plan = sealed.sealed_bytes("plan", encode(ops, 0))
-        try:
-            channel.send_plan(plan, [])
-        finally:
-            os.close(plan)
+        channel.send_plan(encode(ops, 0), [])
         report = channel.receive()
         if report is None or report.kind != SYNC:
             raise SetupError(

@@ -253,14 +253,21 @@ class Directory:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that a reader, or a crash, sees the old one or the new one."""
-        temporary = f".{name}.tmp"
+        self.stage(name, data)
+        self.publish(name)
+
+    def stage(self, name: str, data: bytes) -> None:
+        """Write what `publish` will make the file of that name."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
+        fd = os.open(f".{name}.tmp", flags, 0o600, dir_fd=self.fd)
         try:
             write_all(fd, data)
         finally:
             os.close(fd)
-        os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def publish(self, name: str) -> None:
+        """Give what `stage` has written its name."""
+        os.rename(f".{name}.tmp", name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where there is none."""
@@ -279,8 +286,10 @@ class Directory:
         Raises StateError for one that is not ours.
         """
         data = self.read(name)
-        if data is None:
-            return None
+        return None if data is None else self.parse_record(name, data)
+
+    def parse_record(self, name: str, data: bytes) -> dict[str, Any]:
+        """Return what the text of the record `name` says. Raises StateError for one that is not ours."""
         record = loads(data, source=f"{self.path}/{name}")
         if (
             not isinstance(record, dict)
@@ -296,7 +305,11 @@ class Directory:
 
     def write_record(self, name: str, record: dict[str, Any]) -> None:
         """Write state.json or intent.json."""
-        self.write(name, dumps({"version": VERSION, "id": self.container_id, **record}).encode())
+        self.write(name, self.format_record(record))
+
+    def format_record(self, record: dict[str, Any]) -> bytes:
+        """Return the text of a record."""
+        return dumps({"version": VERSION, "id": self.container_id, **record}).encode()
 
     def remove_file(self, name: str) -> None:
         """Remove a file; a missing one is fine."""

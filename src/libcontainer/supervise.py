@@ -14,13 +14,15 @@ from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.channel import CONTINUE, NETLINK, listen
 from libcontainer.conversation import Conversation, send_pidfd
+from libcontainer.devices import opens_devices
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
+    from libcgroups.cgroup import Cgroup
     from libcgroups.manager import Manager
     from libcontainer.channel import Report
     from libcontainer.conversation import Request
@@ -48,14 +50,15 @@ class Creation(Conversation):
         self.directory = directory
         self.raw = raw
         self.manager = manager
-        self.limited = False
+        self.limited = self.guarded = False
         self.record: dict[str, Any] = {}
+        self.text = b""  # of the record
         self.pid_file_written = False
 
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
         try:
-            self._make_groups()
+            self._record_intent()
             self._spawn()
             self._converse()
         except BaseException as error:
@@ -65,7 +68,7 @@ class Creation(Conversation):
             if self.channel is not None:
                 self.channel.close()
 
-    def _make_groups(self) -> None:
+    def _record_intent(self) -> None:
         self.directory.write("config.json", self.raw)
         intent = {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file}
         group = self.request.rdt
@@ -78,12 +81,25 @@ class Creation(Conversation):
                 group.create()
         if self.options.notify_directory is not None:
             self.directory.make_directory("notify")
-        self._make_cgroup()
 
-    def _make_cgroup(self) -> None:
+    def _enter_cgroup(self) -> None:
+        if self.options.self_join:
+            # Stage two is born in the unified one; the others it enters only when it has been born.
+            self._make_cgroups([cgroup for cgroup in self.manager.cgroups if not cgroup.controllers])
+            return
+        self._make_cgroups(None)
         with CgroupErrors():
-            self.manager.create()
-            self.manager.check_empty_and_thawed()
+            self.manager.add_process(self.stage_one)
+
+    def _work_beside_clone(self) -> None:
+        if self.options.self_join:
+            self._make_cgroups([cgroup for cgroup in self.manager.cgroups if cgroup.controllers])
+            self._limit_devices()
+
+    def _make_cgroups(self, cgroups: Collection[Cgroup] | None) -> None:
+        with CgroupErrors():
+            self.manager.create(cgroups)
+            self.manager.check_empty_and_thawed(cgroups)
         if self.options.device_program and not all([cgroup.made for cgroup in self.manager.cgroups]):
             # A program of a container before may be on it, which only the runtime finds and replaces.
             self.options.device_program = b""
@@ -93,13 +109,8 @@ class Creation(Conversation):
         from libcontainer.plan.compile import compile_init
 
         self.options.cgroups = self.manager.cgroups
-        self.plan = compile_init(self.spec, self.host, self.options)
-
-    def _enter_cgroup(self) -> None:
-        if self.options.self_join:
-            return
-        with CgroupErrors():
-            self.manager.add_process(self.stage_one)
+        if self.later is None:
+            self.plan = compile_init(self.spec, self.host, self.options)
 
     def _open(self, descriptor: Descriptor) -> int:
         if descriptor.kind == "listener":
@@ -110,7 +121,7 @@ class Creation(Conversation):
 
     def _take_child(self, pid: int) -> None:
         super()._take_child(pid)
-        self.record = self._new_record()  # while init works
+        self._stage_record()  # while init works
 
     def _take_descriptor(self, report: Report) -> None:
         if report.value != NETLINK:
@@ -134,7 +145,10 @@ class Creation(Conversation):
             self._set_rlimits()
         else:
             self._finish()
-        self.channel.send(CONTINUE)
+        try:
+            self.channel.send(CONTINUE)
+        except ConnectionError:
+            raise self._died() from None
         return point == do.SYNC_READY
 
     def _map_ids(self) -> None:
@@ -148,6 +162,18 @@ class Creation(Conversation):
         else:
             idmap.write_maps(self.stage_one, uids, gids, privileged=self.host.privileged)
 
+    def _limit_devices(self) -> None:
+        """Apply the device rules of cgroup v1 before init enters it, where they are not in its way (`devices.guard`).
+
+        Not while it is in: they begin with the denial of everything.
+        """
+        rules = (self.request.resources or {}).get("devices")
+        if not rules or self.manager.mode == "v2" or opens_devices(self.spec):
+            return
+        with CgroupErrors():
+            self.manager.apply({"devices": rules})
+        self.guarded = True
+
     def _limit(self) -> None:
         """Apply the cgroup limits, before any hook runs.
 
@@ -157,7 +183,7 @@ class Creation(Conversation):
             return
         self.limited = True
         resources = self.request.resources or {}
-        if any([isinstance(op, do.GuardDevices) for op in self.plan.first]):
+        if self.guarded or any([isinstance(op, do.GuardDevices) for op in self.plan.first]):
             resources = {name: value for name, value in resources.items() if name != "devices"}
         with CgroupErrors():
             self.manager.apply(resources)
@@ -169,7 +195,7 @@ class Creation(Conversation):
     def _finish(self) -> None:
         self._limit()
         self._set_rlimits()
-        self.directory.write_record("state.json", self.record)
+        self.directory.publish("state.json")
         if self._starts_plainly():
             self.directory.write("start.plain", b"")
         self.directory.remove_file("intent.json")
@@ -183,6 +209,11 @@ class Creation(Conversation):
         return self.record["hasProcess"] and not (
             self.record["hooks"].get("poststart") or "notifySocket" in self.record
         )
+
+    def _stage_record(self) -> None:
+        self.record = self._new_record()
+        self.text = self.directory.format_record(self.record)
+        self.directory.stage("state.json", self.text)
 
     def _new_record(self) -> dict[str, Any]:
         found = state.start_time(self.pid)

@@ -56,6 +56,20 @@ def test_renamed_mount_point_keeps_its_masks(bundle: Bundle, name: str, script: 
     assert Container.list(bundle.root) == []
 
 
+def test_what_is_there_instead_of_the_mount_is_masked_too(bundle: Bundle) -> None:
+    """The path leads to it, and nobody looks whether the image or its neighbour has put it there."""
+    script = DECOY + ' && touch "$1/$2/firmware/secret"'
+    bundle.linux["maskedPaths"], bundle.linux["readonlyPaths"] = ["/sys/firmware"], []
+    bundle.spec["hooks"] = {
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script, "sh", str(bundle.rootfs), "sys"]}]
+    }
+
+    assert bundle.sh("ls -A /sys/firmware /sys.away/firmware").stdout.split() == [
+        "/sys.away/firmware:",
+        "/sys/firmware:",
+    ]
+
+
 def test_masks_without_the_attack_are_made_once(bundle: Bundle) -> None:
     """A mask over each path, not one by its mount and another by its name."""
     bundle.linux["maskedPaths"] = ["/proc/keys", "/sys/firmware"]

@@ -118,3 +118,11 @@ def test_nothing_of_ours_is_in_sight_while_a_container_is_created(bundle: Bundle
     """The environment and arguments of init are world-readable on some hosts, and in the container's /proc."""
     with bundle.build("true") as container, open(f"/proc/{container.pid}/environ", "rb") as file:
         assert file.read() == b""
+
+
+@pytest.mark.parametrize("length", [10_000, 40_000, 100_000])
+def test_an_environment_of_any_length_arrives_whole(bundle: Bundle, length: int) -> None:
+    """A plan that fits no message goes to init in a file."""
+    bundle.process["env"] = [f"LONG{number}={'x' * length}" for number in range(3)] + ["PATH=/bin"]
+
+    assert bundle.sh("echo ${#LONG0} ${#LONG2}").stdout == f"{length} {length}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from libcontainer import (
     AlreadyExists,
     CgroupError,
     Container,
+    ContainerBuilder,
     ExecError,
     HookError,
     InvalidArgument,
@@ -18,6 +20,7 @@ from libcontainer import (
     StateError,
     Timeout,
 )
+from libcontainer.spec.load import load, load_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,3 +170,31 @@ def test_hook_that_fails_without_a_word(bundle: Bundle) -> None:
     bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
     with pytest.raises(HookError, match="exit status 1 – it wrote nothing: run it by hand"):
         bundle.build()
+
+
+def test_many_containers_of_one_configuration_are_each_by_themselves(bundle: Bundle) -> None:
+    """What they share is compiled once; names, cgroups and limits are their own, and nothing of them changes what
+    is shared.
+    """
+    bundle.linux["resources"] = {"pids": {"limit": 50}}
+    bundle.process["args"] = ["sleep", "1000"]
+    bundle.save()
+    before = load(str(bundle.path))[0]
+    with ExitStack() as stack:
+        made = []
+        for number in range(5):
+            builder = ContainerBuilder(f"{bundle.id}-{number}").with_root_path(bundle.root)
+            made.append(stack.enter_context(builder.as_init(bundle.path).build()))
+        for container in made:
+            container.start()
+        cgroups = [container._manager().paths for container in made]
+        assert len({path for paths in cgroups for path in paths.values()}) == 5 * len(
+            set(cgroups[0].values())
+        )
+        for container in made:
+            assert container.processes() == [container.pid]
+        made[0].update({"pids": {"limit": 60}})
+        made[1].kill("KILL")
+        assert [container.status for container in made[1:]].count("running") >= 3
+        assert load_shared(str(bundle.path))[0] == before
+    assert Container.list(bundle.root) == []

@@ -211,3 +211,57 @@ def test_faked_null_device_is_refused_with_a_terminal(bundle: Bundle, host: Host
         bundle.builder().as_init(bundle.path).with_detach(False).build()
 
     assert caught.value.pointer == "/linux/maskedPaths/0"
+
+
+@pytest.mark.parametrize("path", ["/proc/../file", "/sys/../file", "/proc/self/../../file"])
+def test_path_that_leaves_proc_again_is_masked_where_it_leads(box: Box, path: str) -> None:
+    """It begins as a path in /proc does, and below the mount it would be looked up in vain."""
+    box.linux["maskedPaths"] = [path]
+
+    assert box.sh("cat /file").stdout == ""
+
+
+@pytest.mark.parametrize("path", ["/proc/../sys/kernel", "/proc/../sys/../sys/kernel"])
+def test_path_that_leaves_proc_for_a_name_that_is_there_too_is_readonly_where_it_leads(
+    box: Box, path: str
+) -> None:
+    """/proc has a sys/kernel as well: to find that is not enough."""
+    box.linux["readonlyPaths"] = [path]
+
+    assert "/sys/kernel" in box.mounts()
+
+
+def test_mount_over_another_at_proc_is_the_one_that_is_masked(box: Box) -> None:
+    """Of two mounts at one place the upper one is seen."""
+    box.mount("/proc", "proc", "proc")
+    box.linux["maskedPaths"] = ["/proc/version"]
+
+    assert box.sh("cat /proc/version").stdout == ""
+
+
+def test_links_in_a_directory_at_sys_are_followed_from_the_root(box: Box, host: HostDirectory) -> None:
+    """/sys may be anything. Below its mount alone an absolute link would lead to nothing, or to something else."""
+    for name in ("secret", "dir"):
+        (host / name).mkdir()
+    (host / "absolute").symlink_to("/secret")
+    (host / "relative").symlink_to("dir")
+    (host / "upward").symlink_to("../secret")
+    box.spec["mounts"] = [item for item in box.spec["mounts"] if not item["destination"].startswith("/sys")]
+    box.mount("/sys", str(host.path), "bind", "bind")
+    box.linux["readonlyPaths"] = ["/sys/absolute", "/sys/relative", "/sys/upward"]
+    points = [mount.point for mount in box.mounts().lines]
+
+    assert points.count("/sys/dir") == 1
+    assert points.count("/secret") == 2
+
+
+def test_directory_at_sys_is_masked_as_any_other(box: Box, host: HostDirectory) -> None:
+    """Files and directories, in it and in what is mounted in it."""
+    (host / "key").write_text("secret")
+    (host / "below").mkdir()
+    box.spec["mounts"] = [item for item in box.spec["mounts"] if not item["destination"].startswith("/sys")]
+    box.mount("/sys", str(host.path), "bind", "bind")
+    box.mount("/sys/below", "tmpfs", "tmpfs")
+    box.linux["maskedPaths"] = ["/sys/key", "/sys/below", "/sys/missing"]
+
+    assert box.sh("cat /sys/key; touch /sys/below/a || echo refused").stdout == "refused\n"

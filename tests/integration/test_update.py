@@ -341,3 +341,13 @@ def test_unknown_limits_are_refused(bundle: Bundle) -> None:
         with pytest.raises(CgroupError, match="limt"):
             container.update({"memory": {"limt": 5}})
         assert saved(container) == {}
+
+
+def test_change_by_another_program_counts_for_the_next(bundle: Bundle) -> None:
+    """The record is what is on disk now, also for the program that made the container and knows what it was then."""
+    with running(bundle) as container:
+        Container.load(container.root, container.id).update({"pids": {"limit": 77}})
+        container.update({"cpu": {"shares": 512}})
+
+        assert saved(container) == {"cpu": {"shares": 512}, "pids": {"limit": 77}}
+        assert value(container, "pids", PIDS) == "77"

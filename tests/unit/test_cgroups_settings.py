@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libcgroups import Error, Hierarchy, InvalidArgument, Manager, Setup, Unsupported, new
+from libcgroups import Error, Hierarchy, InvalidArgument, Manager, Setup, Unsupported, controllers, new
+from libcgroups.controllers import wanted
 from libcgroups.hugepages import page_sizes
 from libcgroups.v1 import hugetlb as v1_hugetlb
+from libcgroups.v1.manager import RESOURCES
 from libcgroups.v2 import hugetlb as v2_hugetlb
 from libcgroups.v2 import io
 from libcgroups.v2.cpu import weight
+from libcgroups.v2.manager import RESOURCES as V2_RESOURCES
 from libcgroups.v2.memory import swap_only
 
 GIB = 1 << 30
@@ -450,3 +453,42 @@ def test_any_json_is_either_accepted_or_refused_with_a_pointer(resources: dict[s
         except Error as error:
             pointer = error.pointer or ""
         assert pointer.startswith("/")
+
+
+def test_what_resources_mean_follows_from_what_they_are_now() -> None:
+    """A caller may change its object between two calls; what was found before is for equal resources only."""
+    resources: dict[str, Any] = {"pids": {"limit": 7}}
+    first = [change.settings for change in wanted(resources, RESOURCES, "libcgroups.v1")]
+    assert [change.settings for change in wanted(resources, RESOURCES, "libcgroups.v1")] == first
+    resources["pids"]["limit"] = 8
+
+    assert first == [[("pids.max", "7")]]
+    assert [change.settings for change in wanted(resources, RESOURCES, "libcgroups.v1")] == [
+        [("pids.max", "8")]
+    ]
+
+
+def test_refused_resources_are_refused_again() -> None:
+    """Nothing is known of what was not accepted."""
+    for _ in range(2):
+        with pytest.raises(InvalidArgument):
+            wanted({"pids": {"limit": "many"}}, RESOURCES, "libcgroups.v1")
+
+
+def test_the_two_versions_of_cgroups_do_not_answer_for_each_other() -> None:
+    """Equal resources, other files."""
+    resources = {"cpu": {"shares": 2048}}
+    v1, v2 = (
+        [change.settings for change in wanted(resources, table, package)]
+        for table, package in ((RESOURCES, "libcgroups.v1"), (V2_RESOURCES, "libcgroups.v2"))
+    )
+    assert v1 != v2
+
+
+def test_not_every_meaning_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program with ever new limits does not grow by them."""
+    known: dict[Any, Any] = {}
+    monkeypatch.setattr(controllers, "_known", known)
+    for limit in range(1, 3 * controllers.MOST_KNOWN):
+        wanted({"pids": {"limit": limit}}, RESOURCES, "libcgroups.v1")
+        assert 0 < len(known) <= controllers.MOST_KNOWN

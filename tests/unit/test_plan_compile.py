@@ -82,7 +82,7 @@ def options(**values: Any) -> Options:
 def compiled(spec: Any, facts: Host | None = None, **values: Any) -> Plan:
     """Compile for a privileged host unless told otherwise."""
     plan = compile_init(spec, facts or host(), options(**values))
-    assert plan.rest  # compiled now: what it refuses is refused here
+    assert plan.ops  # compiled now, all parts: what one refuses is refused here
     return plan
 
 

@@ -15,9 +15,10 @@ from tests.strategies import patched, specs
 
 from libcontainer import spec as spec_package
 from libcontainer.errors import InvalidArgument, InvalidConfig
+from libcontainer.spec import load as loader
 from libcontainer.spec.check import check
 from libcontainer.spec.defaults import default_spec
-from libcontainer.spec.load import drop_nulls, load, load_process
+from libcontainer.spec.load import drop_nulls, load, load_process, load_shared
 from libcontainer.strictjson import dumps
 
 # The parts of the example of the libcontainer documentation that differ from the default configuration.
@@ -139,3 +140,43 @@ print(sorted(set(heavy.split()) & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_one_text_is_read_and_checked_once_for_all(tmp_path: Path) -> None:
+    """Wherever it lies; a text that differs is another configuration, also in the same place."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory in (one, other):
+        directory.mkdir()
+        write(directory, patched({"/hostname": "shared"}))
+    first, _ = load_shared(str(one))
+    assert load_shared(str(other))[0] is first
+    assert load(str(one))[0] == first
+    assert load(str(one))[0] is not first
+
+    data = write(one, patched({"/hostname": "changed"}))
+    changed, text = load_shared(str(one))
+    assert (changed["hostname"], text) == ("changed", data)
+    assert load_shared(str(other))[0] is first
+
+
+def test_a_refused_text_is_refused_again_with_its_own_place(tmp_path: Path) -> None:
+    """Only what was accepted is known."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, {"ociVersion": "1.0.0", "process": {}})
+        with pytest.raises(InvalidConfig, match=str(tmp_path / name / "config.json")):
+            load_shared(str(tmp_path / name))
+
+
+def test_neither_many_nor_long_texts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that makes thousands of configurations must not grow by them."""
+    kept: dict[bytes, Any] = {}
+    monkeypatch.setattr(loader, "_shared", kept)
+    for number in range(3 * loader.MOST_SHARED):
+        write(tmp_path, patched({"/hostname": f"host{number}"}))
+        load_shared(str(tmp_path))
+        assert 0 < len(kept) <= loader.MOST_SHARED
+    kept.clear()
+    write(tmp_path, patched({"/annotations": {"long": "x" * loader.LONGEST_SHARED}}))
+    assert load_shared(str(tmp_path))[0]["annotations"]["long"]
+    assert kept == {}

@@ -27,7 +27,7 @@ from libcgroups.v2.manager import V2Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
     from libcgroups.host import Mode, Setup
@@ -58,7 +58,7 @@ class UnitManager(Manager):
 
     # Making and joining
 
-    def create(self) -> None:
+    def create(self, cgroups: Collection[Cgroup] | None = None) -> None:  # noqa: ARG002  # systemd makes all
         """Start a slice; a scope needs its first process, see `add_process`. Raises as that."""
         if self.unit.is_slice:
             self._start([])

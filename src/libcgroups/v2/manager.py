@@ -14,6 +14,8 @@ from libcgroups.manager import Manager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from libcgroups.controllers import Change
     from libcgroups.resources import Resources
     from libcgroups.stats import Stats
@@ -92,7 +94,7 @@ class V2Manager(Manager):
 
         return compile_rules(parse(resources or {}))
 
-    def _wanted(self, resources: Resources | None) -> list[Change]:
+    def _wanted(self, resources: Resources | None) -> Sequence[Change]:
         if not resources:
             return []
         from libcgroups.controllers import wanted
@@ -102,7 +104,7 @@ class V2Manager(Manager):
             raise self._refuse_without_cgroup(found[0].first_pointer)
         return found
 
-    def _require(self, changes: list[Change]) -> None:
+    def _require(self, changes: Sequence[Change]) -> None:
         """Refuse controllers that are not enabled here, or do not fit the type of the cgroup."""
         if not changes:
             return

@@ -20,13 +20,18 @@
 
 int op_drop_bounding_set(struct run *run, const struct drop_bounding_set *op)
 {
+	int error;
+
 	for (int capability = 0; capability <= LAST_CAPABILITY; capability++) {
 		if ((uint64_t)op->keep & UINT64_C(1) << capability)
 			continue;
-		if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) <= 0)
-			continue; /* gone already, or unknown to this kernel */
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-			return fail(run, errno, "prctl", "PR_CAPBSET_DROP");
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+			continue;
+		if (errno == EINVAL)
+			break; /* no capability of the kernel has this number or a higher one */
+		error = errno;
+		if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0) /* not permitted, but it may be gone already */
+			return fail(run, error, "prctl", "PR_CAPBSET_DROP");
 	}
 	return 0;
 }

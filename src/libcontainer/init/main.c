@@ -32,13 +32,15 @@ static bool is_channel(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
-/* Take the descriptors of a message; returns how many, -1 when there are too many or none. */
+/* Take the descriptors of a message; returns how many, -1 when there are too many. */
 static int take_descriptors(struct msghdr *message, int *ret_fds, size_t max)
 {
 	struct cmsghdr *header = CMSG_FIRSTHDR(message);
 	size_t count;
 
-	if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+	if (header == NULL)
+		return 0;
+	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
 		return -1;
 	count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	if (count == 0 || count > max)
@@ -66,8 +68,8 @@ static int map_plan(int fd, struct plan *ret_plan)
 	return plan_check(ret_plan);
 }
 
-/* Receive a plan with its descriptors: the first one holds the plan, the rest are what its Fd operands name, after those that
- * are known already. */
+/* Receive a part of the plan with the descriptors that its Fd operands name, after those that are known already.  It is in the message
+ * itself, or, a large one, in a sealed file that comes before the others. */
 static int receive_plan(struct run *run, struct plan *ret_plan)
 {
 	const uint32_t known = run->plan.descriptors;
@@ -76,13 +78,16 @@ static int receive_plan(struct run *run, struct plan *ret_plan)
 		struct cmsghdr align;
 	} control;
 	uint32_t greeting;
-	struct iovec data = { &greeting, sizeof(greeting) };
+	void *page = mmap(NULL, MAX_INLINE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec data[] = { { &greeting, sizeof(greeting) }, { page, MAX_INLINE_SIZE } };
 	struct msghdr message = {
-		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control)
+		.msg_iov = data, .msg_iovlen = 2, .msg_control = control.bytes, .msg_controllen = sizeof(control)
 	};
-	int fds[MAX_DESCRIPTORS + 1], count, error;
+	int fds[MAX_DESCRIPTORS + 1], count, files, error;
 	ssize_t size;
 
+	if (page == MAP_FAILED)
+		return -errno;
 	do {
 		size = recvmsg(run->channel, &message, MSG_CMSG_CLOEXEC);
 	} while (size < 0 && errno == EINTR);
@@ -90,18 +95,23 @@ static int receive_plan(struct run *run, struct plan *ret_plan)
 		_exit(1); /* the runtime is gone */
 	if (size < 0)
 		return -errno;
-	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		return -EBADMSG;
 	count = take_descriptors(&message, fds, MAX_DESCRIPTORS + 1);
-	if (count < 1)
+	files = size > (ssize_t)sizeof(greeting) ? 0 : 1;
+	if (size < (ssize_t)sizeof(greeting) || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || count < files)
 		return -EBADMSG;
-	error = map_plan(fds[0], ret_plan);
-	close(fds[0]);
+	if (files > 0) {
+		error = map_plan(fds[0], ret_plan);
+		close(fds[0]);
+	} else {
+		ret_plan->data = page;
+		ret_plan->size = (uint32_t)(size - (ssize_t)sizeof(greeting));
+		error = plan_check(ret_plan);
+	}
 	if (error < 0)
 		return error;
-	if ((uint32_t)(count - 1) + known != ret_plan->descriptors)
+	if ((uint32_t)(count - files) + known != ret_plan->descriptors)
 		return -EBADMSG;
-	memcpy(run->fds + known, fds + 1, (size_t)(count - 1) * sizeof(int));
+	memcpy(run->fds + known, fds + files, (size_t)(count - files) * sizeof(int));
 	return 0;
 }
 
@@ -135,7 +145,7 @@ static void report_failure(struct run *run)
 
 int op_await_plan(struct run *run, const struct await_plan *op)
 {
-	int error = receive_plan(run, &run->rest);
+	int error = receive_plan(run, &run->next);
 
 	(void)op;
 	return error < 0 ? refuse_plan(run, -error) : 0;
@@ -156,20 +166,21 @@ static int carry_out_part(struct run *run)
 	return 0;
 }
 
-/* The rest of the plan, if there is one, has arrived with AwaitPlan, the last step of the first part. */
+/* A part of the plan that another follows ends with AwaitPlan, by which that one has arrived. */
 static int carry_out(struct run *run)
 {
-	int status = carry_out_part(run);
+	int status;
 
-	if (status != 0 || run->rest.count == 0)
-		return status;
-	run->plan = run->rest;
-	return carry_out_part(run);
+	while ((status = carry_out_part(run)) == 0 && run->next.count > 0) {
+		run->plan = run->next;
+		run->next.count = 0;
+	}
+	return status;
 }
 
 int main(int argc, char **argv)
 {
-	static struct run run = { .proc_fd = -1, .rootfs_fd = -1, .mask_fd = -1 };
+	static struct run run = { .proc_fd = -1, .rootfs_fd = -1, .mask_fd = -1, .kept_slot = -1 };
 	int error;
 
 	for (size_t i = 0; i < MAX_SLOTS; i++)

@@ -1,7 +1,7 @@
 /* Masked and read-only paths, and the read-only root: config-linux.md "maskedPaths", "readonlyPaths"; config.md "root.readonly".
  *
  * Runs after the change of root.  What is in a mount that was kept is looked up from that: whoever renames entries of the image's root
- * could otherwise make it miss, and have it back unmasked.  Then the path itself, if it leads elsewhere, is treated alike.  The target is opened first and its absence is the only tolerated failure; the kind is read off the
+ * could otherwise make it miss, and have it back unmasked.  The path itself, where it may lead elsewhere, is treated alike.  The target is opened first and its absence is the only tolerated failure; the kind is read off the
  * descriptor; /dev/null is verified to be the device, since an image or a neighbour may have swapped it (CVE-2025-31133).
  */
 #define _GNU_SOURCE
@@ -41,21 +41,50 @@ static int bind_on_itself(struct run *run, int target, int base, const char *ins
 	return error < 0 ? error : open_in_root(base, inside, O_PATH);
 }
 
-/* Does `path` below the root lead to what `inside` is below `base`? */
-static bool is_same_place(struct run *run, int base, const char *inside, const char *path)
+/* Does the mount point of the kept mount, which is `path` without `inside`, lead to it?  Looked up once for the paths in a row that are in it. */
+static bool leads_to_kept(struct run *run, int64_t slot, const char *path, const char *inside)
 {
-	_cleanup_close_ int kept = open_in_root(base, inside, O_PATH | O_NOFOLLOW);
-	_cleanup_close_ int found = open_in_root(run->rootfs_fd, path, O_PATH | O_NOFOLLOW);
+	char mount_point[16] = { 0 }; /* KEPT in mounts.py */
+	size_t length = strlen(path), below = strlen(inside);
+	_cleanup_close_ int found = -1;
+
+	if (run->kept_slot == slot)
+		return run->kept_leads;
+	if (below >= length || length - below >= sizeof(mount_point) || strcmp(path + length - below, inside) != 0)
+		return false;
+	memcpy(mount_point, path, length - below);
+	found = open_in_root(run->rootfs_fd, mount_point, O_PATH);
+	run->kept_slot = slot;
+	run->kept_leads = found >= 0 && is_same_mount(found, run->slots[slot]);
+	return run->kept_leads;
+}
+
+/* The one place that both `path` and `inside` below the kept mount lead to; -EXDEV where they may lead to two, by a link or "..". */
+static int open_kept(struct run *run, int64_t slot, const char *path, const char *inside)
+{
+	int target;
+
+	if (run->slots[slot] < 0 || strstr(inside, "..") || !leads_to_kept(run, slot, path, inside))
+		return -EXDEV;
+	target = open_in_root_without_symlinks(run->slots[slot], inside);
+	return target == -ELOOP ? -EXDEV : target;
+}
+
+/* Does `path` below the root lead to what `inside` is below `base`?  `flags`: O_NOFOLLOW where a link at the end is not followed. */
+static bool is_same_place(struct run *run, int base, const char *inside, const char *path, int flags)
+{
+	_cleanup_close_ int kept = open_in_root(base, inside, O_PATH | flags);
+	_cleanup_close_ int found = open_in_root(run->rootfs_fd, path, O_PATH | flags);
 	struct stat one, other;
 
 	return kept >= 0 && found >= 0 && fstat(kept, &one) == 0 && fstat(found, &other) == 0 &&
 	       one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
-/* The read-only bind of `inside` below `base`; `path` is its name in errors. */
-static int bind_readonly(struct run *run, int base, const char *inside, const char *path)
+/* The read-only bind of `target`, which is `inside` below `base`; `path` is its name in errors. */
+static int bind_readonly(struct run *run, int opened, int base, const char *inside, const char *path)
 {
-	_cleanup_close_ int target = open_in_root(base, inside, O_PATH);
+	_cleanup_close_ int target = opened;
 	_cleanup_close_ int bound = -1;
 	int error;
 
@@ -70,18 +99,29 @@ static int bind_readonly(struct run *run, int base, const char *inside, const ch
 	return error < 0 ? fail(run, -error, "mount_setattr", path) : 0;
 }
 
-int op_make_readonly(struct run *run, const struct make_readonly *op)
+static int bind_paths_readonly(struct run *run, const struct make_readonly *op)
 {
 	const char *path = text(run, op->path), *inside = text(run, op->inside);
-	_cleanup_close_ int target = -1;
-	int base = run->slots[op->base], error;
+	int base = run->slots[op->base], error = 0;
+	int kept = open_kept(run, op->base, path, inside);
 
-	if (op->bind) {
-		error = base < 0 ? 0 : bind_readonly(run, base, inside, path);
-		if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path)))
-			error = bind_readonly(run, run->rootfs_fd, path, path);
-		return error;
-	}
+	if (kept != -EXDEV)
+		return bind_readonly(run, kept, base, inside, path);
+	if (base >= 0)
+		error = bind_readonly(run, open_in_root(base, inside, O_PATH), base, inside, path);
+	if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path, 0)))
+		error = bind_readonly(run, open_in_root(run->rootfs_fd, path, O_PATH), run->rootfs_fd, path, path);
+	return error;
+}
+
+int op_make_readonly(struct run *run, const struct make_readonly *op)
+{
+	const char *path = text(run, op->path);
+	_cleanup_close_ int target = -1;
+	int error;
+
+	if (op->bind)
+		return bind_paths_readonly(run, op);
 	target = open_in_root(run->rootfs_fd, path, O_PATH);
 	if (target < 0)
 		return fail(run, -target, "open", path);
@@ -132,10 +172,10 @@ static int mask_file(struct run *run, int target, const char *path)
 	return bind_over(run, null, target, path);
 }
 
-/* The mask over `inside` below `base`; `path` is its name in errors. */
-static int mask(struct run *run, int base, const char *inside, const char *path)
+/* The mask over `opened`; `path` is its name in errors. */
+static int mask(struct run *run, int opened, const char *path)
 {
-	_cleanup_close_ int target = open_in_root(base, inside, O_PATH | O_NOFOLLOW);
+	_cleanup_close_ int target = opened;
 	struct stat status;
 
 	if (target == -ENOENT || target == -ENOTDIR)
@@ -152,10 +192,14 @@ static int mask(struct run *run, int base, const char *inside, const char *path)
 int op_mask_path(struct run *run, const struct mask_path *op)
 {
 	const char *path = text(run, op->path), *inside = text(run, op->inside);
-	int base = run->slots[op->base];
-	int error = base < 0 ? 0 : mask(run, base, inside, path);
+	int base = run->slots[op->base], error = 0;
+	int kept = open_kept(run, op->base, path, inside);
 
-	if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path)))
-		error = mask(run, run->rootfs_fd, path, path);
+	if (kept != -EXDEV)
+		return mask(run, kept, path);
+	if (base >= 0)
+		error = mask(run, open_in_root(base, inside, O_PATH | O_NOFOLLOW), path);
+	if (error == 0 && !(base >= 0 && is_same_place(run, base, inside, path, O_NOFOLLOW)))
+		error = mask(run, open_in_root(run->rootfs_fd, path, O_PATH | O_NOFOLLOW), path);
 	return error;
 }

@@ -156,10 +156,11 @@ static int check_source(int fd, int64_t kind)
 int op_attach_mount(struct run *run, const struct attach_mount *op)
 {
 	const char *path = text(run, op->target);
-	struct stat source;
+	bool as_source = op->kind == LIKE_SOURCE || op->kind == ON_PROCFS;
+	struct stat source = { 0 };
 	_cleanup_close_ int target = -1;
 
-	if (fstat(run->slots[op->slot], &source) < 0)
+	if (as_source && fstat(run->slots[op->slot], &source) < 0)
 		return fail(run, errno, "fstat", path);
 	if (check_source(run->slots[op->slot], op->kind) < 0)
 		return fail(run, EXDEV, "stat", "the source is not the root of a procfs");

@@ -335,18 +335,42 @@ static int make_missing(int rootfs_fd, const char *path, mode_t mode, uint64_t r
 		return r;
 	if (*name == '\0')
 		return -EEXIST;
-	if (walk.slash && !S_ISDIR(mode))
-		return -EISDIR;
+	if (walk.slash && !S_ISDIR(mode)) /* what is there, the lookup tells */
+		return faccessat(here(&walk), name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : -EISDIR;
 	return make_node(here(&walk), name, mode);
 }
 
-/* Whoever makes it, it is opened by a lookup of its own: what is there by then is taken, or refused, as found. */
+/* Makes and opens the directory that is the last component of `path`, where nothing else is missing: one lookup by the kernel finds
+ * its parent. -EAGAIN where the walk has to look: parents are missing, the name is a link to nothing, or somebody came first. */
+static int make_last(int rootfs_fd, const char *path, mode_t mode, uint64_t resolve)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	_cleanup_close_ int parent_fd = -1;
+	char parent[PATH_MAX] = "/";
+	size_t length = (size_t)(name - path);
+	int fd;
+
+	if (!S_ISDIR(mode) || *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+	    length >= sizeof(parent))
+		return -EAGAIN;
+	memcpy(parent, path, length); /* for a bare name nothing, and "/" stays */
+	parent_fd = resolve_path(rootfs_fd, parent, O_PATH | O_DIRECTORY, resolve);
+	if (parent_fd < 0 || make_node(parent_fd, name, mode) < 0)
+		return -EAGAIN;
+	fd = openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -EAGAIN : fd;
+}
+
+/* Whoever makes it, it is looked at when it is opened: what is there by then is taken, or refused, as found. */
 static int open_or_make(int rootfs_fd, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
 	for (unsigned i = 0; i < RESOLVE_TRIES; i++) {
 		int r = resolve_path(rootfs_fd, path, flags, resolve);
 
 		if (r != -ENOENT)
+			return r;
+		r = make_last(rootfs_fd, path, mode, resolve);
+		if (r >= 0)
 			return r;
 		r = make_missing(rootfs_fd, path, mode, resolve);
 		if (r < 0 && r != -EEXIST)
@@ -365,6 +389,11 @@ int open_in_root(int rootfs_fd, const char *path, int flags)
 	if (flags_create(flags))
 		return -EINVAL;
 	return resolve_path(rootfs_fd, path, flags, CONFINED);
+}
+
+int open_in_root_without_symlinks(int rootfs_fd, const char *path)
+{
+	return resolve_path(rootfs_fd, path, O_PATH, CONFINED | RESOLVE_NO_SYMLINKS);
 }
 
 int open_beneath_real(int dir_fd, const char *path, int flags)
@@ -421,6 +450,13 @@ int open_directory_without_symlinks(int rootfs_fd, const char *path, bool create
 
 	return create ? open_or_make(rootfs_fd, path, flags, S_IFDIR | 0755, resolve)
 		      : resolve_path(rootfs_fd, path, flags, resolve);
+}
+
+bool is_same_mount(int one, int other)
+{
+	struct mount_identity first, second;
+
+	return get_mount(one, &first) == 0 && get_mount(other, &second) == 0 && first.id != 0 && first.id == second.id;
 }
 
 int verify_filesystem(int fd, unsigned long magic)

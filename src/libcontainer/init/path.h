@@ -38,6 +38,9 @@ static inline int take_descriptor(int *fd)
  * symlinks whose unread rest outgrows 8 KiB, are -ENAMETOOLONG. */
 int open_in_root(int rootfs_fd, const char *path, int flags);
 
+/* The same with O_PATH, where no component may be a symlink, the last one included (-ELOOP). */
+int open_in_root_without_symlinks(int rootfs_fd, const char *path);
+
 /* Opens `path` below `dir_fd` where nothing may redirect it: no symlink in any component, the last one included
  * (-ELOOP), no other mount and nothing above (-EXDEV). For writes to a private procfs (CVE-2025-52881).
  * Without openat2 other mounts are told by their mount id; before Linux 5.8, which has none, by the device alone. */
@@ -60,6 +63,9 @@ int open_parent_in_root(int rootfs_fd, const char *path, bool create, const char
  * anything else. For the targets of proc, sysfs and cgroups (CVE-2019-19921, CVE-2023-27561). With `create`, what is
  * missing is made with mode 0755. */
 int open_directory_without_symlinks(int rootfs_fd, const char *path, bool create);
+
+/* Are both descriptors on one and the same mount? False also where the kernel tells no mount id (before Linux 5.8). */
+bool is_same_mount(int one, int other);
 
 /* Is `fd` on a file system of this type (statfs(2), f_type)? 0, or -EXDEV where it is on another. */
 int verify_filesystem(int fd, unsigned long magic);

@@ -9,6 +9,7 @@
 #define PLAN_MAGIC UINT64_C(0x314e414c5049434f) /* "OCIPLAN1", little-endian */
 #define MAX_PLAN_SIZE (16u << 20)
 #define MAX_DESCRIPTORS 64
+#define MAX_INLINE_SIZE (1 << 16) /* of a part of the plan that is in its message: channel.py */
 #define MAX_SLOTS 1024
 
 /* Operand forms.  Offsets count bytes from the start of the plan and have been checked by plan_check(). */
@@ -69,14 +70,16 @@ struct report {
 /* Everything init knows.  Passed along; there is no other mutable state. */
 struct run {
 	struct plan plan;
-	struct plan rest; /* follows the plan, once it has arrived */
+	struct plan next; /* the part that follows, once it has arrived */
 	uint32_t step;    /* the operation being carried out */
 	int channel;
 	int fds[MAX_DESCRIPTORS];
 	int slots[MAX_SLOTS];
-	int proc_fd;   /* the host's procfs, opened before anything of the container exists */
-	int rootfs_fd; /* the root file system; "/" after the change of root */
-	int mask_fd;   /* the empty read-only directory behind masked directories */
+	int proc_fd;       /* the host's procfs, opened before anything of the container exists */
+	int rootfs_fd;     /* the root file system; "/" after the change of root */
+	int mask_fd;       /* the empty read-only directory behind masked directories */
+	int64_t kept_slot; /* the mount whose mount point was looked at last, and whether that leads to it (masks.c) */
+	bool kept_leads;
 	const char *executable;
 	struct {
 		struct text program; /* empty: no filter */

@@ -20,6 +20,7 @@ from libcontainer.environment import compile_environment
 from libcontainer.plan import operations as do
 from libcontainer.plan import payload
 from libcontainer.plan.context import Context, Plan
+from libcontainer.plan.known import Parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,21 +32,33 @@ if TYPE_CHECKING:
     from libcontainer.plan.operations import Op
 
 
-def compile_init(spec: dict[str, Any], host: Host, options: Options) -> Plan:
+def compile_init(spec: dict[str, Any], host: Host, options: Options, text: bytes | None = None) -> Plan:
     """Return the plan for the first process of a container; `spec` has passed spec.check.
 
-    It is compiled in two parts, the second when it is asked for. Each raises InvalidConfig for what only the
-    compilers know, Unsupported for what this host cannot do.
+    It is compiled in three parts, the later ones when they are asked for: init is at work on one while the next is
+    made. With the `text` that `spec` was read from they are taken from an earlier plan where there is one. Each part
+    raises InvalidConfig for what only the compilers know, Unsupported for what this host cannot do.
     """
     context = Context(spec, host, options)
-    return Plan([*_stage_one(context), *_born(context)], context.descriptors, lambda: _rest(context))
+    parts = Parts(context, text, (_birth, _mounts, _rest))
+    first = [*parts.part(0).ops, *payload.keyring(context), do.AwaitPlan(pointer="")]
+    return Plan(first, context.descriptors, (lambda: parts.part(1), lambda: parts.part(2)))
+
+
+def _birth(context: Context) -> list[Op]:
+    """Return what comes before the new namespaces, and what stage two does as soon as it is in them."""
+    return [*_stage_one(context), *_born(context)]
+
+
+def _mounts(context: Context) -> list[Op]:
+    """Return what stage two does first in its new namespaces, compiled while the kernel makes these."""
+    return [*namespaces.enter_cgroups(context), *_file_systems(context), do.AwaitPlan(pointer="")]
 
 
 def _rest(context: Context) -> list[Op]:
-    """Return what stage two does in its new namespaces, compiled while the kernel makes these."""
+    """Return what stage two does with its mounts, compiled while the kernel makes these."""
     return [
-        *namespaces.enter_cgroups(context),
-        *_file_system(context),
+        *_nodes(context),
         *_change_root(context),
         *_attributes(context),
         *(payload.user(context, make_cwd=True) if context.process else ()),
@@ -67,12 +80,11 @@ def _born(context: Context) -> Iterator[Op]:
     """Yield the first steps of stage two, which depend on nothing that takes long to find out."""
     if not _is_open_to_hooks(context):
         yield do.SetDumpable(pointer="", value=0)
-    yield from payload.session(context)
+    yield do.NewSession(pointer="")
     if context.makes("network"):
         yield do.BringLoopbackUp(pointer=context.pointers["network"])
     if context.linux.get("netDevices"):
         yield do.OpenNetlink(pointer="/linux/netDevices")
-    yield do.AwaitPlan(pointer="")
 
 
 def _has_runtime_hooks(context: Context) -> bool:
@@ -97,7 +109,7 @@ def _enters_rootfs_early(context: Context) -> bool:
     return context.userns and (context.makes("mount") or not context.has("mount"))
 
 
-def _file_system(context: Context) -> Iterator[Op]:
+def _file_systems(context: Context) -> Iterator[Op]:
     rootfs = context.options.rootfs.encode()
     early = _enters_rootfs_early(context)
     if not context.has("mount"):
@@ -106,6 +118,10 @@ def _file_system(context: Context) -> Iterator[Op]:
         yield from _propagation(context, rootfs)
         yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=2 if early else 1)
         yield from mounts.compile_mounts(context)
+
+
+def _nodes(context: Context) -> Iterator[Op]:
+    if context.has("mount"):
         yield from devices.compile_devices(context)
     if _has_runtime_hooks(context) or context.linux.get("netDevices"):
         yield do.Sync(pointer="/hooks", point=do.SYNC_HOOKS)

@@ -16,7 +16,7 @@ from libcontainer import namespaces
 from libcontainer.environment import compile_environment
 from libcontainer.plan import operations as do
 from libcontainer.plan import payload
-from libcontainer.plan.context import Plan, TenantContext
+from libcontainer.plan.context import Part, Plan, TenantContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ def compile_tenant(spec: dict[str, Any], host: Host, options: Options, joined: S
     first = [
         *_outside(context),
         *namespaces.enter_process(context, joined),
-        *payload.session(context),
+        do.NewSession(pointer=""),
+        *payload.keyring(context),
         do.AwaitPlan(pointer=""),
     ]
-    return Plan(first, context.descriptors, lambda: _rest(context, joined))
+    return Plan(first, context.descriptors, (lambda: Part(_rest(context, joined)),))
 
 
 def _rest(context: TenantContext, joined: Sequence[str]) -> list[Op]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from libcontainer.host import Host
@@ -95,37 +95,53 @@ class Descriptor:
         return f"Descriptor({self.kind!r}, {self.detail!r}, {self.pointer!r})"
 
 
+class Part:
+    """A part of a plan, with its wire form once that has been asked for."""
+
+    __slots__ = ("_wire", "ops")
+
+    def __init__(self, ops: list[Op]) -> None:
+        self.ops = ops
+        self._wire: tuple[int, bytes] | None = None
+
+    def encoded(self, descriptors: int) -> bytes:
+        """Return the wire form; `descriptors` counts those of this part and of the parts before it."""
+        if self._wire is None or self._wire[0] != descriptors:
+            from libcontainer.plan.encode import encode
+
+            self._wire = descriptors, encode(self.ops, descriptors)
+        return self._wire[1]
+
+
 class Plan:
     """An ordered list of operations and the descriptors that they name by index.
 
-    `first` is what init gets first. It may end with AwaitPlan: then `rest`, which is compiled when it is asked
-    for and only once, follows, and may add descriptors.
+    `first` is what init gets first. `later` are the parts that follow, each behind an AwaitPlan at the end of the
+    one before; they are compiled when they are asked for and only once, and may add descriptors.
     """
 
-    __slots__ = ("_compile_rest", "_rest", "descriptors", "first")
+    __slots__ = ("_compilers", "_later", "descriptors", "first")
 
     def __init__(
-        self,
-        first: list[Op],
-        descriptors: list[Descriptor],
-        compile_rest: Callable[[], list[Op]] | None = None,
+        self, first: list[Op], descriptors: list[Descriptor], compilers: Sequence[Callable[[], Part]] = ()
     ) -> None:
         self.first = first
         self.descriptors = descriptors
-        self._compile_rest = compile_rest
-        self._rest: list[Op] | None = None
+        self._compilers = compilers
+        self._later: list[Part] = []
 
     @property
-    def rest(self) -> list[Op]:
-        """The operations after AwaitPlan; empty for a plan of one part."""
-        if self._rest is None:
-            self._rest = [] if self._compile_rest is None else self._compile_rest()
-        return self._rest
+    def later(self) -> Iterator[Part]:
+        """The parts after the first one."""
+        for index, compiler in enumerate(self._compilers):
+            if index == len(self._later):
+                self._later.append(compiler())
+            yield self._later[index]
 
     @property
     def ops(self) -> list[Op]:
         """All operations."""
-        return self.first + self.rest
+        return [*self.first, *[op for part in self.later for op in part.ops]]
 
 
 class Context:

@@ -695,10 +695,10 @@ class PrepareFilter(Op, code=70):
 
 
 class AwaitPlan(Op, code=71):
-    """Receive the rest of the plan with the descriptors that it adds.
+    """Receive the next part of the plan with the descriptors that it adds.
 
-    The runtime makes it while the kernel makes the namespaces. It is checked as a whole before its first step,
-    too; steps and descriptors count on. A closed channel ends init.
+    The runtime makes it while the kernel makes namespaces and mounts. It is checked as a whole before its first
+    step, too; steps and descriptors count on. A closed channel ends init. The last operation of its part.
     """
 
 

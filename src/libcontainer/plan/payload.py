@@ -26,9 +26,8 @@ def oom_score(context: Context) -> Iterator[Op]:
         yield do.SetOomScoreAdj(pointer="/process/oomScoreAdj", value=b"%d" % oom_score_adj)
 
 
-def session(context: Context) -> Iterator[Op]:
-    """Yield a session without a terminal and with the container's keyring instead of the caller's."""
-    yield do.NewSession(pointer="")
+def keyring(context: Context) -> Iterator[Op]:
+    """Yield the container's keyring instead of the caller's."""
     if not context.options.no_new_keyring:
         yield do.JoinKeyring(pointer="", name=f"_ses.{context.options.container_id}".encode())
 

@@ -70,7 +70,7 @@ class Agent:
             raise _placed(error) from None
         try:
             channel.send(CONTINUE)
-        except BrokenPipeError:
+        except ConnectionError:
             pass  # init has ended, as the end of the channel will tell
         if report.kind == DESCRIPTOR:
             self._await_execution(channel)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 """The name of the configuration in a bundle (bundle.md)."""
 
+MOST_SHARED = 16
+LONGEST_SHARED = 1 << 18  # bytes; an engine's profile of seccomp takes some 16 KiB
+_shared: dict[bytes, dict[str, Any]] = {}
+
 
 def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]:
     """Return the checked configuration of the directory `bundle`, and the file as it was read.
@@ -27,9 +31,31 @@ def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]
     are left out of the value: they are the same as absent. Raises InvalidConfig with every problem, and
     InvalidArgument where the file cannot be read.
     """
+    data, path = _read(bundle, config)
+    return _parse(data, path, check), data
+
+
+def load_shared(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]:
+    """Return what `load` does, for who changes nothing of it: it belongs to all who ask for the same text.
+
+    A program makes many containers of few configurations. What a text means depends on nothing but the text, so
+    one that was checked is not checked again.
+    """
+    data, path = _read(bundle, config)
+    spec = _shared.get(data)
+    if spec is None:
+        spec = _parse(data, path, check)
+        if len(_shared) >= MOST_SHARED:
+            _shared.clear()
+        if len(data) <= LONGEST_SHARED:
+            _shared[data] = spec
+    return spec, data
+
+
+def _read(bundle: str, config: str | None) -> tuple[bytes, str]:
     path = os.path.join(bundle, CONFIG if config is None else config)
     try:
-        data = read_file(path)
+        return read_file(path), path
     except InvalidArgument as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             error.remedy = (
@@ -38,7 +64,6 @@ def load(bundle: str, config: str | None = None) -> tuple[dict[str, Any], bytes]
                 else "give the path of a configuration that exists, or leave it out to take the bundle's own"
             )
         raise
-    return _parse(data, path, check), data
 
 
 def load_process(path: str) -> dict[str, Any]:
