@@ -330,9 +330,12 @@ class Container:
 
         With `leave_running` it goes on instead. With `pre_dump` only memory is written, and it goes on: a later
         checkpoint writes what has changed since, when `parent_path` leads there from its own image path. The log
-        is in `work_path` (default: the image path). `manage_cgroups_mode` (soft, full, strict, ignore) and the
-        flags `tcp_established`, `tcp_skip_in_flight`, `ext_unix_sk`, `shell_job`, `file_locks`, `link_remap` are
-        CRIU's. Raises InvalidArgument, StateError unless it runs or is paused, Unsupported, CheckpointError.
+        is in `work_path` (default: the image path). Memory goes to the `page_server` (ADDRESS:PORT); with
+        `lazy_pages` it is given away there, and the call waits until somebody has fetched all of it; `status_fd` gets
+        a NUL when it can be. Of `empty_ns` (network) only the namespace itself is kept. `manage_cgroups_mode`
+        (soft, full, strict, ignore) and the flags `tcp_established`, `tcp_skip_in_flight`, `ext_unix_sk`,
+        `shell_job`, `file_locks`, `link_remap`, `auto_dedup` are CRIU's. Raises InvalidArgument, StateError
+        unless it runs or is paused, Unsupported, CheckpointError.
         """
         from libcontainer.criu import checkpoint
 

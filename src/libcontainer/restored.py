@@ -19,6 +19,7 @@ from libcontainer.spawn import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Self
 
     from libcontainer.builder import ContainerBuilder, Path
@@ -38,6 +39,8 @@ class RestoredContainerBuilder:
         self.flags: dict[str, bool] = {}
         self.manage_cgroups_mode = "soft"
         self.lsm_profile: str | None = None
+        self.lsm_mount_context: str | None = None
+        self.empty_ns: tuple[str, ...] = ()
         self._init = InitContainerBuilder(common, bundle)
 
     def with_bundle(self, bundle: Path) -> Self:
@@ -92,6 +95,21 @@ class RestoredContainerBuilder:
         self.flags["file_locks"] = wished
         return self
 
+    def with_auto_dedup(self, wished: bool) -> Self:
+        """Free the pages of the images as they are restored: the checkpoint is gone then."""
+        self.flags["auto_dedup"] = wished
+        return self
+
+    def with_lazy_pages(self, wished: bool) -> Self:
+        """Restore without memory, which comes when it is used: by a daemon, `criu lazy-pages`, in the work path."""
+        self.flags["lazy_pages"] = wished
+        return self
+
+    def with_empty_ns(self, names: Sequence[str]) -> Self:
+        """Make these namespaces without what was in them: `network`, for a hook to fill it again."""
+        self.empty_ns = tuple(names)
+        return self
+
     def with_manage_cgroups_mode(self, mode: str) -> Self:
         """Say what CRIU restores of the cgroups: soft (default), full, strict or ignore."""
         self.manage_cgroups_mode = mode
@@ -102,6 +120,11 @@ class RestoredContainerBuilder:
         self.lsm_profile = profile
         return self
 
+    def with_lsm_mount_context(self, context: str | None) -> Self:
+        """Mount the file systems that have one with another label of SELinux."""
+        self.lsm_mount_context = context
+        return self
+
     def build(self) -> Container:
         """Restore the container, which then runs.
 
@@ -110,8 +133,9 @@ class RestoredContainerBuilder:
         """
         from libcontainer.spec.load import load
 
-        wishes = options.request(self.manage_cgroups_mode, **self.flags)
+        wishes = options.request(self.manage_cgroups_mode, self.empty_ns, **self.flags)
         wishes["lsm_profile"] = self.lsm_profile
+        wishes["lsm_mount_context"] = self.lsm_mount_context
         if self.common.preserved_fds:
             raise InvalidArgument(
                 "with_preserved_fds: a restored process has the descriptors that it had",
@@ -122,7 +146,7 @@ class RestoredContainerBuilder:
         if not config.get("process"):
             raise Unsupported("a container without a process cannot be restored", pointer="/process")
         options.require_root()
-        service.require()
+        service.require(*(["lazy_pages"] if self.flags.get("lazy_pages") else []))
         images = restore.Images(self.image_path, self.work_path)
         images.check_owner(config)
         manager, resources = self._init._manager(config, Host())

@@ -199,6 +199,10 @@ CRIU = (
     Option("--ext-unix-sk", "flag", "", False, "with connections to UNIX sockets outside"),
     Option("--shell-job", "flag", "", False, "with processes of a session outside, such as a shell's"),
     Option("--file-locks", "flag", "", False, "with file locks"),
+    Option("--auto-dedup", "flag", "", False, "free pages of an image that are in a later one, or restored"),
+    Option("--lazy-pages", "flag", "", False, "leave memory to be fetched when it is used"),
+    Option("--empty-ns", "choice", "NAME", None, "without what is in the namespace: network", "network",
+           repeat=True),
     Option("--manage-cgroups-mode", "choice", "MODE", "soft",
            "what CRIU does about cgroups: soft, full, strict or ignore", "soft full strict ignore"),
 )
@@ -211,6 +215,9 @@ CHECKPOINT = (
     *CRIU,
     Option("--link-remap", "flag", "", False, "with open files that were deleted and have another name"),
     Option("--tcp-skip-in-flight", "flag", "", False, "leave out TCP connections that are not established yet"),
+    Option("--page-server", "text", "ADDRESS:PORT", None,
+           "send memory to the page server there; with --lazy-pages give it away there"),
+    Option("--status-fd", "count", "FD", None, "write a NUL to FD when lazy pages can be fetched"),
 )
 RESTORE = (
     BUNDLE,
@@ -222,6 +229,7 @@ RESTORE = (
     *CRIU,
     Option("--lsm-profile", "text", "TYPE:NAME", None,
            "use another profile of a security module: apparmor:NAME or selinux:LABEL"),
+    Option("--lsm-mount-context", "text", "LABEL", None, "mount with another label of SELinux"),
     Option("--no-pivot", "flag", "", False, "accepted for compatibility: CRIU decides", hidden=True),
     Option("--no-subreaper", "flag", "", False,
            "accepted for compatibility: youki never becomes a subreaper", hidden=True),

@@ -6,8 +6,11 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,11 @@ def works() -> bool:
     """Whether CRIU can do its work on this kernel."""
     program = shutil.which("criu", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     return program is not None and subprocess.run([program, "check"], capture_output=True).returncode == 0
+
+
+def has_feature(name: str) -> bool:
+    """Whether CRIU says that it can do this here."""
+    return subprocess.run(["criu", "check", "--feature", name], capture_output=True).returncode == 0
 
 
 needs_criu = pytest.mark.skipif(
@@ -177,6 +185,114 @@ def test_a_dump_after_a_pre_dump_has_what_has_changed(counter: Counter) -> None:
 
     with counter.restore():
         counter.wait_beyond(reached)
+
+
+@needs_criu
+def test_pages_that_are_in_a_later_image_are_freed_in_the_earlier(counter: Counter) -> None:
+    """A row of pre-dumps takes no more room than what is needed of each."""
+    bundle = counter.bundle
+    pages = bundle.path / "before/pages-1.img"
+    with counter.start() as container:
+        container.checkpoint(bundle.path / "before", pre_dump=True)
+        before = pages.stat().st_blocks
+        counter.wait_beyond(counter.count() + 5)
+        container.checkpoint(counter.images, parent_path="../before", auto_dedup=True)
+        reached = counter.count()
+    assert pages.stat().st_blocks < before
+
+    with counter.restore(auto_dedup=True):
+        counter.wait_beyond(reached)
+    assert pages.stat().st_blocks == 0
+
+
+@pytest.fixture
+def page_server(counter: Counter) -> Iterator[int]:
+    """A page server that takes the pages into the image path; its port."""
+    counter.images.mkdir(mode=0o700)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    words = ["page-server", "--images-dir", str(counter.images), "--port", str(port)]
+    with criu_daemon(words, counter.bundle.path / "page-server.log"):
+        yield port
+
+
+@contextmanager
+def criu_daemon(words: list[str], log: Path) -> Iterator[None]:
+    """Run criu beside us until it ends by itself, or has to be ended."""
+    read, write = os.pipe()
+    with open(log, "wb") as file:
+        options = ["--status-fd", str(write), "-v4"]
+        process = subprocess.Popen(["criu", *words, *options], stdout=file, stderr=file, pass_fds=[write])
+    os.close(write)
+    try:
+        assert os.read(read, 1) == b"\0", log.read_text()
+        yield
+        process.wait(DEADLINE_S)
+    finally:
+        os.close(read)
+        process.kill()
+        process.wait()
+
+
+@needs_criu
+def test_memory_goes_to_a_page_server(counter: Counter, page_server: int) -> None:
+    """To another host, say; here to the same directory."""
+    container = counter.start()
+    container.checkpoint(counter.images, page_server=f"127.0.0.1:{page_server}")
+    reached = counter.count()
+    assert sum(file.stat().st_size for file in counter.images.glob("pages-*.img")) > 0, os.listdir(
+        counter.images
+    )
+
+    with counter.restore():
+        counter.wait_beyond(reached)
+
+
+@needs_criu
+def test_memory_is_fetched_when_it_is_used(counter: Counter) -> None:
+    """The container goes on elsewhere at once, and the checkpoint ends when the last page has been fetched."""
+    if not has_feature("uffd-noncoop"):
+        pytest.skip("criu check --feature uffd-noncoop: no")
+    bundle = counter.bundle
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = f"127.0.0.1:{taken.getsockname()[1]}"
+    container = counter.start()
+    read, write = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(
+            container.checkpoint, counter.images, lazy_pages=True, page_server=server, status_fd=write
+        )
+        assert os.read(read, 1) == b"\0"
+        reached = counter.count()
+        assert not done.done()
+        address, port = server.split(":")
+        words = ["lazy-pages", "--page-server", "--address", address, "--port", port]
+        words += ["--images-dir", str(counter.images), "--work-dir", str(counter.images)]
+        with criu_daemon(words, bundle.path / "lazy-pages.log"):
+            bundle.id += "-elsewhere"
+            restored = counter.restore(lazy_pages=True)
+        with restored:
+            counter.wait_beyond(reached)
+            done.result(DEADLINE_S)
+    for fd in (read, write):
+        os.close(fd)
+    assert Container.list(bundle.root) == []
+
+
+@needs_criu
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_network_namespace_may_be_restored_empty(counter: Counter, empty: bool) -> None:
+    """An engine's plugins fill it again, as hooks of the restore do."""
+    names = ["network"] if empty else []
+    container = counter.start()
+    address = ["ip", "address", "add", "192.0.2.7/32", "dev", "lo"]
+    subprocess.run(["nsenter", f"--net=/proc/{container.pid}/ns/net", *address], check=True)
+    container.checkpoint(counter.images, empty_ns=names)
+
+    with counter.restore(empty_ns=names) as restored:
+        show = ["nsenter", f"--net=/proc/{restored.pid}/ns/net", "ip", "address", "show", "lo"]
+        found = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        assert ("192.0.2.7" in found) != empty
 
 
 @needs_criu
@@ -692,7 +808,15 @@ def test_an_id_that_is_taken_is_not_restored(counter: Counter) -> None:
 
 @pytest.mark.parametrize("verb", ["checkpoint", "restore"])
 @pytest.mark.parametrize(
-    "words", [("absent",), (), ("../x",), ("a", "--no-such-option"), ("a", "--manage-cgroups-mode", "all")]
+    "words",
+    [
+        ("absent",),
+        (),
+        ("../x",),
+        ("a", "--no-such-option"),
+        ("a", "--manage-cgroups-mode", "all"),
+        ("a", "--empty-ns", "pid"),
+    ],
 )
 def test_a_wrong_command_line_is_one_clear_error(bundle: Bundle, verb: str, words: tuple[str, ...]) -> None:
     """Never a traceback, never success."""

@@ -137,7 +137,7 @@ def test_recent_criu_will_do(play: Any) -> None:
     """)
 
     service.require()
-    service.require(memory_tracking=True)
+    service.require("mem_track")
 
 
 @pytest.mark.parametrize("version", ['{"major": 3, "minor": 14}', '{"major": 2, "minor": 99}', "{}"])
@@ -154,7 +154,7 @@ def test_missing_feature_is_refused(play: Any) -> None:
         answer(type=request["type"], success=True, version={"major": 4, "minor": 0}, features={"mem_track": False})
     """)
     with pytest.raises(Unsupported, match="pre-dumps need a kernel that tracks"):
-        service.require(memory_tracking=True)
+        service.require("mem_track")
 
 
 @pytest.mark.parametrize("mode", [0o644, None])
@@ -292,6 +292,16 @@ def test_modes_are_the_numbers_of_criu() -> None:
         ("x", {"manage_cgroups_mode": ""}),
         ("x", {"parent_path": ""}),
         ("x", {"parent_path": "/absolute"}),
+        ("x", {"empty_ns": ["pid"]}),
+        ("x", {"empty_ns": "network"}),  # a text is a row of letters
+        ("x", {"page_server": ""}),
+        ("x", {"page_server": "host"}),
+        ("x", {"page_server": ":27000"}),
+        ("x", {"page_server": "host:0"}),
+        ("x", {"page_server": "host:65536"}),
+        ("x", {"page_server": "host:\u0661"}),
+        ("x", {"lazy_pages": True}),
+        ("x", {"lazy_pages": True, "page_server": "host:1", "pre_dump": True}),
     ],
 )
 def test_wrong_wish_is_refused(image_path: str, wrong: dict[str, Any]) -> None:
@@ -314,6 +324,29 @@ def test_flags_are_passed_on_by_name() -> None:
     for name in (*flags, "leave_running"):
         request = checkpoint.Wishes("x", **{name: True}).request
         assert [flag for flag in (*flags, "leave_running") if flag in request] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"), [("192.0.2.1:27000", "192.0.2.1"), ("[2001:db8::1]:27000", "2001:db8::1")]
+)
+def test_page_server_is_an_address_and_a_port(text: str, address: str) -> None:
+    """In the form in which runc takes it."""
+    assert checkpoint.Wishes("x", page_server=text).request["ps"] == {"address": address, "port": 27000}
+
+
+def test_what_is_asked_for_says_what_criu_must_be_able_to_do() -> None:
+    """It is looked at before anything is frozen."""
+    assert checkpoint.Wishes("x").features == []
+    assert checkpoint.Wishes("x", pre_dump=True).features == ["mem_track"]
+    lazy = checkpoint.Wishes("x", lazy_pages=True, page_server="host:1", status_fd=5)
+    assert lazy.features == ["lazy_pages"]
+    assert (lazy.request["lazy_pages"], lazy.request["status_fd"]) == (True, 5)
+
+
+def test_empty_namespaces_are_a_mask_of_clone_flags() -> None:
+    """Once each, and nothing without."""
+    assert options.request("soft", ["network", "network"])["empty_ns"] == 0x40000000
+    assert "empty_ns" not in options.request("soft")
 
 
 def test_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:

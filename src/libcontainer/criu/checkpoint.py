@@ -14,6 +14,7 @@ from libcontainer.strictjson import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from libcontainer.container import Container
@@ -43,6 +44,11 @@ class Wishes:
         shell_job: bool = False,
         file_locks: bool = False,
         link_remap: bool = False,
+        auto_dedup: bool = False,
+        lazy_pages: bool = False,
+        page_server: str | None = None,
+        status_fd: int | None = None,
+        empty_ns: Sequence[str] = (),
         manage_cgroups_mode: str = "soft",
     ) -> None:
         self.image_path = options.absolute("image_path", image_path)
@@ -50,8 +56,10 @@ class Wishes:
         self.parent_path = None if parent_path is None else os.fspath(parent_path)
         self.pre_dump = pre_dump
         self.ends = not (leave_running or pre_dump)
+        self.lazy_pages = lazy_pages
         self.request = options.request(
             manage_cgroups_mode,
+            empty_ns,
             tcp_established=tcp_established,
             ext_unix_sk=ext_unix_sk,
             shell_job=shell_job,
@@ -59,7 +67,17 @@ class Wishes:
             leave_running=leave_running,
             link_remap=link_remap,
             tcp_skip_in_flight=tcp_skip_in_flight,
+            auto_dedup=auto_dedup,
+            lazy_pages=lazy_pages,
         )
+        if page_server is not None:
+            self.request["ps"] = options.page_server(page_server)
+        self.request["status_fd"] = status_fd
+        if lazy_pages and (page_server is None or pre_dump):
+            raise InvalidArgument(
+                "lazy_pages leaves the memory to be fetched from here: it needs a page_server, and no pre_dump",
+                remedy="say at which address and port the pages are given away",
+            )
         if self.parent_path is not None and (not self.parent_path or os.path.isabs(self.parent_path)):
             raise InvalidArgument(
                 f"parent_path is {self.parent_path!r}, expected a path relative to the image path",
@@ -71,6 +89,12 @@ class Wishes:
     def tracks_memory(self) -> bool:
         """Whether this is one of a row of dumps, each with the memory that has changed since the one before."""
         return self.pre_dump or self.parent_path is not None
+
+    @property
+    def features(self) -> list[str]:
+        """What CRIU must be able to do here."""
+        wanted = {"mem_track": self.tracks_memory, "lazy_pages": self.lazy_pages}
+        return [name for name, is_wanted in wanted.items() if is_wanted]
 
     def check_parent(self, images: int) -> None:
         """Raise InvalidArgument unless the directory of the dump before is there."""
@@ -98,7 +122,7 @@ def checkpoint(container: Container, directory: Directory, wishes: Wishes) -> No
             step="checkpoint",
             remedy="run it without NOTIFY_SOCKET in the environment",
         )
-    service.require(memory_tracking=wishes.tracks_memory)
+    service.require(*wishes.features)
     spec.check(config, container._manager())
     opened: list[int] = []
     try:

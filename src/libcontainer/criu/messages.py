@@ -27,6 +27,10 @@ DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 4, 6, 9, 10
 # How CRIU treats cgroups, by the names that runc and crun have for it on their command lines.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 
+# Namespaces that CRIU can make without what was in them, by their flag of clone(2).
+EMPTY_NAMESPACES = {"network": 0x40000000}
+
+PAGE_SERVER: Table = {"address": (1, TEXT), "port": (2, INT)}
 EXTERNAL_MOUNT: Table = {"key": (1, TEXT), "val": (2, TEXT)}
 JOINED_NAMESPACE: Table = {"ns": (1, TEXT), "ns_file": (2, TEXT)}
 INHERITED: Table = {"key": (1, TEXT), "fd": (2, INT)}
@@ -42,6 +46,7 @@ OPTIONS: Table = {
     "file_locks": (8, BOOL),
     "log_level": (9, INT),
     "log_file": (10, TEXT),
+    "ps": (11, PAGE_SERVER),
     "notify_scripts": (12, BOOL),
     "root": (13, TEXT),
     "parent_img": (14, TEXT),
@@ -60,9 +65,12 @@ OPTIONS: Table = {
     "join_ns": (39, [JOINED_NAMESPACE]),
     "freeze_cgroup": (44, TEXT),
     "tcp_skip_in_flight": (46, BOOL),
+    "lazy_pages": (48, BOOL),
+    "status_fd": (49, INT),
     "orphan_pts_master": (50, BOOL),
     "config_file": (51, TEXT),
     "lsm_profile": (53, TEXT),
+    "lsm_mount_context": (63, TEXT),
 }
 FEATURES: Table = {"mem_track": (1, BOOL), "lazy_pages": (2, BOOL)}
 REQUEST: Table = {

@@ -10,17 +10,26 @@ from libcontainer.host import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     Path = str | os.PathLike[str]
 
 LOG_LEVEL = 4
 DESCRIPTORS = "descriptors.json"  # what standard input, output and error were
 
 
-def request(mode: str, **flags: bool) -> messages.Message:
-    """Return the part of a request that the caller decides: the mode for cgroups, and flags of CRIU.
+def request(mode: str, empty_ns: Sequence[str] = (), **flags: bool) -> messages.Message:
+    """Return the part of a request that the caller decides: the mode for cgroups, the namespaces without what is in
+    them, and flags of CRIU.
 
     Raises InvalidArgument.
     """
+    for name in empty_ns:
+        if name not in messages.EMPTY_NAMESPACES:
+            known = ", ".join(messages.EMPTY_NAMESPACES)
+            raise InvalidArgument(
+                f"empty_ns is {name!r}", remedy=f"the only namespace that can be empty: {known}"
+            )
     if mode not in messages.CGROUP_MODES:
         raise InvalidArgument(
             f"manage_cgroups_mode is {mode!r}", remedy=f"use one of: {', '.join(messages.CGROUP_MODES)}"
@@ -31,8 +40,19 @@ def request(mode: str, **flags: bool) -> messages.Message:
         "orphan_pts_master": True,
         "manage_cgroups": True,  # what a CRIU without modes understands
         "manage_cgroups_mode": messages.CGROUP_MODES[mode],
+        **({"empty_ns": sum({messages.EMPTY_NAMESPACES[name] for name in empty_ns})} if empty_ns else {}),
         **{name: True for name, wished in flags.items() if wished},
     }
+
+
+def page_server(text: str) -> messages.Message:
+    """Return the address of a page server that is given as ADDRESS:PORT. Raises InvalidArgument."""
+    address, _, port = text.rpartition(":")
+    if not address or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
+        raise InvalidArgument(
+            f"page_server is {text!r}, expected ADDRESS:PORT", remedy="for example 192.0.2.1:27000"
+        )
+    return {"address": address.removeprefix("[").removesuffix("]"), "port": int(port)}
 
 
 def require_root() -> None:

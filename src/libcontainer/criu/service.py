@@ -178,8 +178,18 @@ def _spawn(descriptors: Sequence[int]) -> int:
         ) from error
 
 
-def require(*, memory_tracking: bool = False) -> None:
-    """Raise Unsupported unless CRIU is there, recent enough, and with the feature asked for."""
+# What not every kernel or CRIU can do: what it is needed for, and how a checkpoint does without.
+FEATURES = {
+    "mem_track": (
+        "pre-dumps need a kernel that tracks changes of memory",
+        "without pre-dump and parent path",
+    ),
+    "lazy_pages": ("lazy pages need a kernel with userfaultfd(2)", "without lazy pages"),
+}
+
+
+def require(*features: str) -> None:
+    """Raise Unsupported unless CRIU is there, recent enough, and with the `features` asked for."""
     with Service() as service:
         found = service.call({"type": messages.VERSION}).get("version") or {}
     version = found.get("major", 0), found.get("minor", 0)
@@ -189,14 +199,15 @@ def require(*, memory_tracking: bool = False) -> None:
             step="criu",
             remedy=INSTALL,
         )
-    if memory_tracking:
+    for feature in features:
         with Service() as service:
-            answer = service.call({"type": messages.FEATURE_CHECK, "features": {"mem_track": True}})
-        if not (answer.get("features") or {}).get("mem_track"):
+            answer = service.call({"type": messages.FEATURE_CHECK, "features": {feature: True}})
+        if not (answer.get("features") or {}).get(feature):
+            need, without = FEATURES[feature]
             raise Unsupported(
-                "pre-dumps need a kernel that tracks changes of memory, and a criu that uses it; here they do not",
+                f"{need}, and a criu that uses it, which are not here",
                 step="criu",
-                remedy="checkpoint without pre-dump and parent path, or see: criu check --feature mem_dirty_track",
+                remedy=f"do it {without}, or see: criu check --all",
             )
 
 

@@ -25,6 +25,11 @@ def run(args: Arguments, settings: Arguments) -> None:
         shell_job=args.shell_job,
         file_locks=args.file_locks,
         link_remap=args.link_remap,
+        auto_dedup=args.auto_dedup,
+        lazy_pages=args.lazy_pages,
+        page_server=args.page_server,
+        status_fd=args.status_fd,
+        empty_ns=args.empty_ns,
         manage_cgroups_mode=args.manage_cgroups_mode,
     )
     for warning in container.warnings:

@@ -25,8 +25,12 @@ def run(args: Arguments, settings: Arguments) -> int:
         .with_ext_unix_sk(args.ext_unix_sk)
         .with_shell_job(args.shell_job)
         .with_file_locks(args.file_locks)
+        .with_auto_dedup(args.auto_dedup)
+        .with_lazy_pages(args.lazy_pages)
+        .with_empty_ns(args.empty_ns)
         .with_manage_cgroups_mode(args.manage_cgroups_mode)
         .with_lsm_profile(args.lsm_profile)
+        .with_lsm_mount_context(args.lsm_mount_context)
         .build()
     )
     if args.detach:
