@@ -199,7 +199,11 @@ class Podman:
         """Remove every pod, container and volume."""
         if self("ps", "--all", "--quiet").stdout:
             self("pod", "rm", "--all", "--force", "--time=0")
-            self("rm", "--all", "--force", "--time=0")
+            done = self("rm", "--all", "--force", "--time=0", check=False)
+            if "shm: device or resource busy" in done.stderr:
+                # The cleanup that conmon starts when the container ends was about to unmount it, too.
+                done = self("rm", "--all", "--force", "--time=0")
+            assert done.code == 0, done.stderr
         if any((self.directory / "root/volumes").glob("*")):
             self("volume", "prune", "--force")
 
