@@ -68,6 +68,16 @@ def test_action_is_what_the_kernel_does(
     assert answer(probe, NATIVE, "call", PIDFD_GETFD, -1) == "errno 9"
 
 
+def test_each_container_of_a_profile_has_its_filter(probe: Bundle) -> None:
+    """It is compiled for the first one; another profile in between is another filter."""
+    first, other = (
+        filtered("SCMP_ACT_LOG", rule("SCMP_ACT_ERRNO", "openat2", errnoRet=ret)) for ret in (5, 6)
+    )
+    for profile, expected in ((first, 5), (first, 5), (other, 6), (first, 5), (other, 6)):
+        probe.linux["seccomp"] = profile
+        assert answer(probe, NATIVE, "call", OPENAT2, 0, 0, 0, 24) == f"errno {expected}"
+
+
 @pytest.mark.parametrize("no_new_privileges", NNP)
 def test_only_execve_has_to_be_allowed(bundle: Bundle, no_new_privileges: bool) -> None:
     """Nothing of the runtime runs under the filter: not to change the user, to wait for start, or to report."""

@@ -59,10 +59,21 @@ OTHER_FACTS: list[dict[str, Any]] = [
 
 
 class Filters:
-    """Stands in for the compiler of filters: a plan does not depend on which libseccomp is installed."""
+    """Stands in for the compiler of filters: a plan does not depend on which libseccomp is installed.
+
+    As with those, each gives the same programs.
+    """
+
+    compiled = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Filters)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def program(self, seccomp: dict[str, Any]) -> bytes:
         """Return a program that tells the profile."""
+        Filters.compiled += 1
         return repr(seccomp).encode()
 
 
@@ -172,6 +183,30 @@ def test_cgroups_that_are_bound_are_the_own_ones() -> None:
     sources = [op.source for op in found[0] if isinstance(op, do.OpenTree) and b"cgroup" in op.source]
     assert len(sources) == 3
     assert all(source.endswith(b"/two") for source in sources)
+
+
+def test_filter_is_compiled_once_for_all_containers_of_a_profile() -> None:
+    """Who runs what it does not trust has one, and many containers."""
+    spec = default()
+    spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    before = Filters.compiled
+    for name in ("one", "two", "three"):
+        found: Any = compiled(spec, options(name), FACTS, keep=True)
+        assert Filters.compiled == before + 1
+    assert found == compiled(spec, options("three"), FACTS, keep=False)
+
+    spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_LOG"}
+    other: Any = compiled(spec, options("four"), FACTS, keep=True)
+    assert other == compiled(spec, options("four"), FACTS, keep=False)
+    assert other[0] != found[0]
+
+
+def test_mount_table_is_each_plans_own() -> None:
+    """Without pivot_root the host's mounts are hidden one by one; they are what they are now."""
+    spec = default()
+    compiled(spec, options("one", no_pivot=True), FACTS, keep=True)
+
+    assert kept() == 0
 
 
 def test_cgroup_that_is_left_out_meanwhile_is_in_no_later_part() -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MOST_KNOWN = 16
 
-# Facts of which every Host has its own: what follows from them is not kept.
-_OWN_FACTS = frozenset(("filters", "mounts"))
+# A fact of which every Host has its own: what follows from it is not kept.
+_OWN_FACTS = frozenset(("mounts",))
 _OWN_KINDS = frozenset(("tasks", "cgroup"))  # of descriptors: each is of one cgroup
 
 _known: dict[Hashable, Known] = {}

@@ -27,10 +27,19 @@ _DIGEST_SIZE = 32
 
 
 class Cache:
-    """Programs for seccomp objects; kept below the directory `root`, or nowhere (None)."""
+    """Programs for seccomp objects; kept below the directory `root`, or nowhere (None).
+
+    All are equal: where a program is kept has no part in what it is.
+    """
 
     def __init__(self, root: str | None = None) -> None:
         self.root = root
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cache)
+
+    def __hash__(self) -> int:
+        return hash(Cache)
 
     def program(self, seccomp: dict[str, Any]) -> bytes:
         """Return the program for a checked seccomp object, as `libseccomp.build` does, and raise what it raises."""
