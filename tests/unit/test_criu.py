@@ -301,6 +301,10 @@ def test_modes_are_the_numbers_of_criu() -> None:
         ("x", {"page_server": "host:65536"}),
         ("x", {"page_server": "host:\u0661"}),
         ("x", {"lazy_pages": True}),
+        ("x", {"status_fd": -1}),
+        ("x", {"status_fd": 4095}),
+        ("x", {"status_fd": 1 << 40}),
+        ("x", {"status_fd": "5"}),
         ("x", {"lazy_pages": True, "page_server": "host:1", "pre_dump": True}),
     ],
 )
@@ -338,9 +342,9 @@ def test_what_is_asked_for_says_what_criu_must_be_able_to_do() -> None:
     """It is looked at before anything is frozen."""
     assert checkpoint.Wishes("x").features == []
     assert checkpoint.Wishes("x", pre_dump=True).features == ["mem_track"]
-    lazy = checkpoint.Wishes("x", lazy_pages=True, page_server="host:1", status_fd=5)
+    lazy = checkpoint.Wishes("x", lazy_pages=True, page_server="host:1", status_fd=1)
     assert lazy.features == ["lazy_pages"]
-    assert (lazy.request["lazy_pages"], lazy.request["status_fd"]) == (True, 5)
+    assert (lazy.request["lazy_pages"], lazy.request["status_fd"]) == (True, 1)
 
 
 def test_empty_namespaces_are_a_mask_of_clone_flags() -> None:

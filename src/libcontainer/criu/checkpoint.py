@@ -72,7 +72,8 @@ class Wishes:
         )
         if page_server is not None:
             self.request["ps"] = options.page_server(page_server)
-        self.request["status_fd"] = status_fd
+        if status_fd is not None:
+            self.request["status_fd"] = options.open_descriptor("status_fd", status_fd)
         if lazy_pages and (page_server is None or pre_dump):
             raise InvalidArgument(
                 "lazy_pages leaves the memory to be fetched from here: it needs a page_server, and no pre_dump",

@@ -55,6 +55,17 @@ def page_server(text: str) -> messages.Message:
     return {"address": address.removeprefix("[").removesuffix("]"), "port": int(port)}
 
 
+def open_descriptor(name: str, fd: int) -> int:
+    """Return `fd`, which must be an open descriptor of this process. Raises InvalidArgument."""
+    try:
+        os.fstat(fd)
+    except (OSError, TypeError, OverflowError) as error:
+        raise InvalidArgument(
+            f"{name} is {fd!r}, which is no open descriptor", remedy="open it, and let it be inherited"
+        ) from error
+    return fd
+
+
 def require_root() -> None:
     """Raise Unsupported unless root of the host calls: CRIU needs all of its capabilities."""
     host = Host()
