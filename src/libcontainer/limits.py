@@ -72,8 +72,9 @@ def update(
         manager.update({group: result[group] for group in change})
         if l3_cache_schema or mem_bw_schema:
             _update_rdt(container, directory, l3_cache_schema, mem_bw_schema)
-        container._record = {**container._record, "resources": result}
-        directory.write_record("state.json", container._record)
+        record = {**container._record, "resources": result}
+        directory.write_record("state.json", record)
+    container._record = record
 
 
 def _update_rdt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import time
 from contextlib import contextmanager
@@ -351,3 +352,20 @@ def test_change_by_another_program_counts_for_the_next(bundle: Bundle) -> None:
 
         assert saved(container) == {"cpu": {"shares": 512}, "pids": {"limit": 77}}
         assert value(container, "pids", PIDS) == "77"
+
+
+def test_change_that_cannot_be_recorded_is_no_change(bundle: Bundle) -> None:
+    """Neither now nor by the next one, which begins with what is recorded."""
+    with running(bundle, pids={"limit": 70}) as container:
+        container.update({"cpu": {"shares": 300}})
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no file has room for a byte
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                container.update({"pids": {"limit": 60}})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert value(container, "pids", PIDS) == "70"
+
+        container.update({"cpu": {"shares": 512}})
+        assert saved(container) == {"cpu": {"shares": 512}, "pids": {"limit": 70}}
