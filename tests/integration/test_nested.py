@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from .rootless import NEEDED
 if TYPE_CHECKING:
     from .conftest import Bundle, Result
 
+PR_CAPBSET_DROP = 24
 INNER = "/scratch/inner"
 PREPARE = f"""
 set -eu
@@ -66,7 +68,7 @@ def run_inner(outer: Bundle, inner: dict[str, object]) -> Result:
     return outer.sh(f"{PREPARE}\n{RUN}")
 
 
-def inner_spec(*, userns: bool) -> dict[str, object]:
+def inner_spec(*, userns: bool) -> dict[str, Any]:
     """Return the default configuration, for the root of a user namespace."""
     from libcontainer.spec.defaults import default_spec, rootless_spec
 
@@ -123,3 +125,31 @@ def test_limit_of_namespaces_is_named(outer: Bundle, kind: str) -> None:
 
     assert result.status.code == 1
     assert "limit of namespaces" in result.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL, errno.ENOSYS])
+def test_bounding_set_that_cannot_be_dropped_is_no_small_thing(outer: Bundle, number: int) -> None:
+    """A filter around the runtime may answer anything: a payload with more than was configured is worse than none."""
+    drop = {"index": 0, "value": PR_CAPBSET_DROP, "op": "SCMP_CMP_EQ"}
+    rule = {"names": ["prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": [drop]}
+    outer.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    result = run_inner(outer, inner_spec(userns=False))
+
+    assert result.status.code == 1, result
+    assert "PR_CAPBSET_DROP" in result.stderr
+
+
+def test_capabilities_that_are_gone_already_need_no_right_to_drop_them(outer: Bundle) -> None:
+    """Without CAP_SETPCAP nothing can be dropped, and here nothing has to be."""
+    sets = outer.process["capabilities"]
+    names = [name for name in sets["bounding"] if name != "CAP_SETPCAP"]
+    outer.process["capabilities"] = dict.fromkeys(sets, names)
+    spec = inner_spec(userns=False)
+    spec["process"]["capabilities"] = dict.fromkeys(sets, names)
+    result = run_inner(outer, spec)
+    assert result.status.code == 6, result
+
+    spec["process"]["capabilities"] = {name: ["CAP_KILL"] for name in sets}
+    result = run_inner(outer, spec)
+    assert result.status.code == 1, result
+    assert "PR_CAPBSET_DROP" in result.stderr

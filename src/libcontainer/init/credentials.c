@@ -20,18 +20,19 @@
 
 int op_drop_bounding_set(struct run *run, const struct drop_bounding_set *op)
 {
-	int error;
+	int error, present;
 
 	for (int capability = 0; capability <= LAST_CAPABILITY; capability++) {
 		if ((uint64_t)op->keep & UINT64_C(1) << capability)
 			continue;
 		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
 			continue;
-		if (errno == EINVAL)
-			break; /* no capability of the kernel has this number or a higher one */
 		error = errno;
-		if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0) /* not permitted, but it may be gone already */
+		present = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+		if (present > 0)
 			return fail(run, error, "prctl", "PR_CAPBSET_DROP");
+		if (present < 0)
+			break; /* no capability of the kernel has this number or a higher one; 0: it is gone already */
 	}
 	return 0;
 }
