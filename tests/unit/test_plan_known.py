@@ -69,7 +69,8 @@ class Filters:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filters)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(Filters)
 
     def program(self, seccomp: dict[str, Any]) -> bytes:
         """Return a program that tells the profile."""

@@ -27,8 +27,8 @@ DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 4, 6, 9, 10
 # How CRIU treats cgroups, by the names that runc and crun have for it on their command lines.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 
-# Namespaces that CRIU can make without what was in them, by their flag of clone(2).
-EMPTY_NAMESPACES = {"network": 0x40000000}
+# Namespaces that CRIU can make without what was in them.
+EMPTY_NAMESPACES = ("network",)
 
 PAGE_SERVER: Table = {"address": (1, TEXT), "port": (2, INT)}
 EXTERNAL_MOUNT: Table = {"key": (1, TEXT), "val": (2, TEXT)}

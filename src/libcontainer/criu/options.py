@@ -7,6 +7,7 @@ import os
 from libcontainer.criu import messages
 from libcontainer.errors import InvalidArgument, Unsupported, in_words
 from libcontainer.host import Host
+from libcontainer.plan.context import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def request(mode: str, empty_ns: Sequence[str] = (), **flags: bool) -> messages.
         "orphan_pts_master": True,
         "manage_cgroups": True,  # what a CRIU without modes understands
         "manage_cgroups_mode": messages.CGROUP_MODES[mode],
-        **({"empty_ns": sum({messages.EMPTY_NAMESPACES[name] for name in empty_ns})} if empty_ns else {}),
+        **({"empty_ns": sum({NAMESPACES[name] for name in empty_ns})} if empty_ns else {}),
         **{name: True for name, wished in flags.items() if wished},
     }
 

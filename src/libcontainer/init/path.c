@@ -340,20 +340,35 @@ static int make_missing(int rootfs_fd, const char *path, mode_t mode, uint64_t r
 	return make_node(here(&walk), name, mode);
 }
 
+/* Splits `path` before its last component, which must be a name: -EINVAL for "/", ".", ".." and a slash at the end. */
+static int split_path(const char *path, char ret_parent[PATH_MAX], const char **ret_name)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t length = (size_t)(name - path);
+
+	if (*path == '\0')
+		return -ENOENT;
+	if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return -EINVAL;
+	if (length >= PATH_MAX || strlen(name) > NAME_MAX)
+		return -ENAMETOOLONG;
+	memcpy(ret_parent, path, length); /* with its slash */
+	strcpy(ret_parent + length, length > 0 ? "" : "/");
+	*ret_name = name;
+	return 0;
+}
+
 /* Makes and opens the directory that is the last component of `path`, where nothing else is missing: one lookup by the kernel finds
  * its parent. -EAGAIN where the walk has to look: parents are missing, the name is a link to nothing, or somebody came first. */
 static int make_last(int rootfs_fd, const char *path, mode_t mode, uint64_t resolve)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	_cleanup_close_ int parent_fd = -1;
-	char parent[PATH_MAX] = "/";
-	size_t length = (size_t)(name - path);
+	char parent[PATH_MAX];
+	const char *name;
 	int fd;
 
-	if (!S_ISDIR(mode) || *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-	    length >= sizeof(parent))
+	if (!S_ISDIR(mode) || split_path(path, parent, &name) < 0)
 		return -EAGAIN;
-	memcpy(parent, path, length); /* for a bare name nothing, and "/" stays */
 	parent_fd = resolve_path(rootfs_fd, parent, O_PATH | O_DIRECTORY, resolve);
 	if (parent_fd < 0 || make_node(parent_fd, name, mode) < 0)
 		return -EAGAIN;
@@ -424,18 +439,12 @@ int make_file_in_root(int rootfs_fd, const char *path, mode_t mode)
 
 int open_parent_in_root(int rootfs_fd, const char *path, bool create, const char **ret_name)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	size_t length = (size_t)(name - path);
-	char parent[PATH_MAX] = "/";
-	int fd;
+	char parent[PATH_MAX];
+	const char *name;
+	int fd = split_path(path, parent, &name);
 
-	if (*path == '\0')
-		return -ENOENT;
-	if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return -EINVAL;
-	if (length >= sizeof(parent) || strlen(name) > NAME_MAX)
-		return -ENAMETOOLONG;
-	memcpy(parent, path, length); /* with its slash; for a bare name nothing, and "/" stays */
+	if (fd < 0)
+		return fd;
 	fd = create ? make_directory_in_root(rootfs_fd, parent, 0755)
 		    : open_in_root(rootfs_fd, parent, O_PATH | O_DIRECTORY);
 	if (fd >= 0)
