@@ -76,9 +76,7 @@ class Conversation:
         self.stage_one = self.pid = 0
         self.pidfd = self.master = -1
         self.rlimits_set = False
-        self.later: Iterator[Part] | None = None  # parts of the plan, once the first has been sent
-        self.part = b""  # the next part of the plan, encoded, and the descriptors that it adds
-        self.prepared: list[int] = []
+        self.later: Iterator[Part] | None = None  # parts of the plan, once stage two has been born
         self.sent = 0  # descriptors that init has got
 
     # What subclasses say
@@ -87,8 +85,8 @@ class Conversation:
         """Move stage one into its cgroups, where init does not enter them by itself."""
         raise NotImplementedError
 
-    def _work_beside_clone(self) -> None:
-        """Do what init does not need before stage two has been born."""
+    def _work_beside_init(self) -> None:
+        """Do what stage two does not need for the first part of the plan that it gets."""
 
     def _reached(self, point: int) -> bool:
         """Do what the sync point asks for; True when nothing of the conversation is left."""
@@ -105,45 +103,41 @@ class Conversation:
         self._enter_cgroup()
         if self.request.rdt is not None:
             self.request.rdt.add_task(self.stage_one)  # its children are born in the group
-        self._prepare(encode(self.plan.first, len(self.plan.descriptors)))
-        self._send_prepared()
-        self.later = self.plan.later
-        self._work_beside_clone()
-        if self._prepare_next() and not any([isinstance(op, do.Sync) for op in self.plan.first]):
-            self._send_later()
-
-    def _prepare_next(self) -> bool:
-        """Open what the next part of the plan is sent with; False when there is none."""
-        part = next(self.later or iter(()), None)
-        if part is not None:
-            self._prepare(part.encoded(len(self.plan.descriptors)))
-        return part is not None
+        self._send(encode(self.plan.first, len(self.plan.descriptors)))
 
     def _send_later(self) -> None:
-        """Send the part in hand and those after it; init is at work on one while the next is made."""
-        self._send_prepared()
-        while self._prepare_next():
-            self._send_prepared()
+        """Send the rest of the plan; init is at work on one part while the next is made.
 
-    def _prepare(self, part: bytes) -> None:
-        """Open what a part of the plan is sent with: the part itself, and the descriptors that it adds."""
-        self.part = part
-        for descriptor in self.plan.descriptors[self.sent :]:
-            self.prepared.append(self._open(descriptor))  # closed also when a later one fails
+        Not before stage two has been born: stage one would take a part for the reply that it waits for.
+        """
+        self.later = self.plan.later
+        self._send_next()
+        self._work_beside_init()
+        while self._send_next():
+            pass
 
-    def _send_prepared(self) -> None:
+    def _send_next(self) -> bool:
+        """Send the next part of the plan; False when there is none."""
+        part = next(self.later or iter(()), None)
+        if part is not None:
+            self._send(part.encoded(len(self.plan.descriptors)))
+        return part is not None
+
+    def _send(self, part: bytes) -> None:
+        """Send a part of the plan with the descriptors that it adds."""
         assert self.channel is not None
+        opened: list[int] = []
         try:
-            self.channel.send_plan(self.part, self.prepared)
+            for descriptor in self.plan.descriptors[self.sent :]:
+                fd = self._open(descriptor)
+                opened.append(fd)  # one by one: closed also when a later one fails
+            self.channel.send_plan(part, opened)
         except ConnectionError:
             pass  # init has failed; what it reported before is still to be read
-        self.sent += len(self.prepared)
-        self.part = b""
-        self._close_prepared()
-
-    def _close_prepared(self) -> None:
-        while self.prepared:
-            os.close(self.prepared.pop())
+        finally:
+            for fd in opened:
+                os.close(fd)
+        self.sent += len(opened)
 
     def _open(self, descriptor: Descriptor) -> int:
         if descriptor.kind == "namespace":
@@ -194,11 +188,9 @@ class Conversation:
         raise self._died()
 
     def _take_child(self, pid: int) -> None:
-        if self.part:
-            # Not earlier: stage one would take it for the reply that it waits for.
-            self._send_later()
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        self._send_later()
         reap(self.stage_one)
         self.stage_one = 0
         if self.options.as_sibling:
@@ -287,7 +279,6 @@ class Conversation:
                 reap(self.pid)
 
     def _close_descriptors(self) -> None:
-        self._close_prepared()
         for fd in (self.pidfd, self.master):
             if fd >= 0:
                 os.close(fd)

@@ -184,9 +184,23 @@ def _propagation_of_clone(context: Context) -> int:
     return 0 if propagation.endswith("shared") else MS_SLAVE if propagation.endswith("slave") else MS_PRIVATE
 
 
-def compile_mounts(context: Context) -> Iterator[Op]:
-    """Yield the mounts in the order of the spec."""
-    for slot, request in enumerate(requests(context), start=FIRST_SOURCE):
+def count_early(context: Context) -> int:
+    """Return how many of the mounts, from the first on, are made before the container is in its cgroups.
+
+    Those of the kernel's own file systems, which cost nobody memory to speak of and cannot hang. Not those that show
+    the cgroups, and not what is copied into a tmpfs, which is to be the container's memory.
+    """
+    for index, request in enumerate(requests(context)):
+        own = request.fstype in PSEUDO and request.fstype not in ("cgroup", "cgroup2")
+        if not own or request.bind or request.remount or request.copy_up:
+            return index
+    return len(requests(context))
+
+
+def compile_mounts(context: Context, begin: int = 0, end: int | None = None) -> Iterator[Op]:
+    """Yield the mounts in the order of the spec, those from `begin` to before `end`."""
+    for index, request in enumerate(requests(context)[begin:end], start=begin):
+        slot = FIRST_SOURCE + index
         if request.remount:
             yield from _remount(request)
         elif request.fstype == "cgroup" and not request.bind:

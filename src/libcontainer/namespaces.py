@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Joined in this order; mount comes last, since the paths of the others are the host's.
 JOIN_ORDER = ("ipc", "uts", "network", "pid", "cgroup", "time", "mount")
 
-# Made by the clone of stage two. A time namespace takes in only later children, so it is unshared before.
-CLONED = ("pid", "network", "mount", "ipc", "uts", "cgroup")
+# A time namespace takes in only later children, so it is unshared before the clone of stage two.
+MADE_FOR_STAGE_TWO = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
 
 def enter(context: Context) -> Iterator[Op]:
@@ -41,11 +41,31 @@ def enter(context: Context) -> Iterator[Op]:
     if context.userns:
         # After the time offsets: the change of identity makes /proc/self another's (proc(5), dumpable).
         yield do.BecomeRoot(pointer=context.pointers["user"], groups=groups_rule(context))
-    flags = sum([NAMESPACES[name] for name in CLONED if context.makes(name)])
     parent = 0 if context.options.as_sibling else 1
-    if context.options.self_join:
-        flags &= ~NAMESPACES["cgroup"]  # see enter_cgroups
+    flags = _flags(context, _made_at_birth(context))
     yield do.Clone(pointer="/linux/namespaces", flags=flags, parent=parent, cgroup=_birthplace(context))
+
+
+def make(context: Context) -> Iterator[Op]:
+    """Yield the making of the namespaces that stage two was not born in."""
+    flags = _flags(context, [name for name in MADE_FOR_STAGE_TWO if name not in _made_at_birth(context)])
+    if flags:
+        yield do.Unshare(pointer="/linux/namespaces", flags=flags)
+
+
+def _made_at_birth(context: Context) -> Sequence[str]:
+    """Return the namespaces that the clone makes.
+
+    That is the one that a process can only be born in: what takes long stage two does by itself, and the runtime
+    makes its cgroups meanwhile. Where it is born in the cgroup that counts its memory, all of them, before it is
+    there: a limit of 256 KiB leaves no room for them.
+    """
+    return MADE_FOR_STAGE_TWO if context.options.cgroup_mode == "v2" else ("pid",)
+
+
+def _flags(context: Context, names: Sequence[str]) -> int:
+    made = sum([NAMESPACES[name] for name in names if context.makes(name)])
+    return made & ~NAMESPACES["cgroup"] if context.options.self_join else made  # see enter_cgroups
 
 
 def enter_process(context: Context, joined: Sequence[str]) -> Iterator[Op]:

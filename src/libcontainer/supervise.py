@@ -91,7 +91,7 @@ class Creation(Conversation):
         with CgroupErrors():
             self.manager.add_process(self.stage_one)
 
-    def _work_beside_clone(self) -> None:
+    def _work_beside_init(self) -> None:
         if self.options.self_join:
             self._make_cgroups([cgroup for cgroup in self.manager.cgroups if cgroup.controllers])
             self._limit_devices()

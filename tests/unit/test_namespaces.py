@@ -48,14 +48,33 @@ def short(ops: list[Any], context: Context) -> list[str]:
     return words
 
 
-def test_new_namespaces_are_made_by_one_clone() -> None:
-    """One system call makes all that the first process can be born in."""
-    ops, _ = compiled(ROOT, "pid", "network", "mount", "ipc", "uts", "cgroup")
+ALL = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 
-    assert [type(op) for op in ops] == [do.Clone]
-    assert ops[0].flags == sum(
-        NAMESPACES[name] for name in ("pid", "network", "mount", "ipc", "uts", "cgroup")
-    )
+
+@pytest.mark.parametrize("self_join", [False, True])
+def test_stage_two_is_born_in_its_pid_namespace_and_makes_the_others(self_join: bool) -> None:
+    """unshare(2) makes a pid namespace for later children only; the cgroup namespace begins at its maker's cgroup."""
+    ops, context = compiled(ROOT, *ALL, options=Options(cgroup_mode="v1", self_join=self_join))
+    late = list(namespaces.make(context))
+    entering = list(namespaces.enter_cgroups(context))
+
+    assert [(type(op), op.flags) for op in ops] == [(do.Clone, NAMESPACES["pid"])]
+    others = sum(NAMESPACES[name] for name in ALL if name not in ("pid", "cgroup"))
+    cgroup = NAMESPACES["cgroup"]
+    assert [(type(op), op.flags) for op in late] == [(do.Unshare, others | (0 if self_join else cgroup))]
+    assert [op.flags for op in entering] == ([cgroup] if self_join else [])
+
+
+@pytest.mark.parametrize("self_join", [False, True])
+def test_one_clone_makes_all_where_stage_two_is_born_in_the_cgroup_that_counts_memory(
+    self_join: bool,
+) -> None:
+    """What the namespaces take would be the container's else: more than a small limit has."""
+    ops, context = compiled(ROOT, *ALL, options=Options(cgroup_mode="v2", self_join=self_join))
+
+    made = sum(NAMESPACES[name] for name in ALL if name != "cgroup" or not self_join)
+    assert [(type(op), op.flags) for op in ops] == [(do.Clone, made)]
+    assert list(namespaces.make(context)) == []
 
 
 def test_without_namespaces_the_clone_has_no_flags() -> None:
@@ -173,14 +192,19 @@ def test_sibling_is_no_child_of_the_runtime() -> None:
     kinds=st.lists(st.sampled_from(sorted(NAMESPACES)), unique=True),
     joined=st.sets(st.sampled_from(sorted(NAMESPACES))),
     privileged=st.booleans(),
+    mode=st.sampled_from(("none", "v1", "hybrid", "v2")),
+    self_join=st.booleans(),
 )
 def test_every_listed_namespace_is_made_or_joined_exactly_once(
-    kinds: list[str], joined: set[str], privileged: bool
+    kinds: list[str], joined: set[str], privileged: bool, mode: str, self_join: bool
 ) -> None:
     """Whatever is listed, in whatever order: a namespace that is forgotten would be shared with the host."""
     listed = [f"{kind}=/{kind}" if kind in joined else kind for kind in kinds]
-    ops, _ = compiled(ROOT if privileged else USER, *listed, uidMappings=RANGE, gidMappings=RANGE)
-    made = sum(op.flags for op in ops if isinstance(op, (do.Unshare, do.Clone)))
+    host = ROOT if privileged else USER
+    options = Options(cgroup_mode=mode, self_join=self_join)
+    ops, context = compiled(host, *listed, options=options, uidMappings=RANGE, gidMappings=RANGE)
+    later = [*namespaces.make(context), *namespaces.enter_cgroups(context)]
+    made = sum(op.flags for op in [*ops, *later] if isinstance(op, (do.Unshare, do.Clone)))
     entered = [op.nstype for op in ops if isinstance(op, do.JoinNamespace)]
 
     assert made == sum(NAMESPACES[kind] for kind in kinds if kind not in joined)

@@ -286,6 +286,44 @@ def test_devices_are_guarded_before_the_container_unless_a_mount_opens_one(
     assert found == ([do.GuardDevices, do.Clone] if guarded else [do.Clone])
 
 
+BEHIND_THE_CGROUPS = [
+    ({"destination": "/cg", "type": "cgroup", "source": "cgroup"}, "it shows the container's own cgroups"),
+    ({"destination": "/cg", "type": "cgroup2", "source": "cgroup"}, "it shows the container's own cgroups"),
+    ({"destination": "/etc", "type": "tmpfs", "options": ["tmpcopyup"]}, "what is copied is its memory"),
+    (
+        {"destination": "/a", "type": "bind", "source": "/a", "options": ["rbind"]},
+        "it may be a cgroup of its own",
+    ),
+    (
+        {"destination": "/a", "type": "overlay", "options": ["lowerdir=/a:/b"]},
+        "an overlay's memory is its own",
+    ),
+    ({"destination": "/dev", "options": ["remount"]}, "who knows what it changes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    BEHIND_THE_CGROUPS,
+    ids=lambda value: value if isinstance(value, str) else value.get("type", "remount"),
+)
+def test_only_the_kernels_own_file_systems_are_mounted_before_the_cgroups(
+    entry: dict[str, Any], why: str
+) -> None:
+    """They are made while the runtime makes the cgroups; from the first other mount on the order is the spec's."""
+    spec = default()
+    proc = {"destination": "/proc", "type": "proc", "source": "proc"}
+    shm = {"destination": "/dev/shm", "type": "tmpfs", "options": ["mode=1777"]}
+    spec["mounts"] = [proc, entry, shm]
+    plan = compiled(spec, self_join=True, cgroups=V1 + V2)
+    joins = [index for index, op in enumerate(plan.ops) if isinstance(op, do.JoinCgroup)]
+    places = {op.pointer: index for index, op in enumerate(plan.ops) if op.pointer.startswith("/mounts/")}
+
+    assert len(joins) == len(V1)
+    assert position(plan, do.AwaitPlan) < places["/mounts/0"] < joins[0], "init has something to do meanwhile"
+    assert joins[-1] < places["/mounts/1"] < places["/mounts/2"], why
+
+
 def test_absent_capabilities_mean_none() -> None:
     """Absent means safer: a payload without `capabilities` gets no capability at all."""
     spec = default()

@@ -51,13 +51,18 @@ def _birth(context: Context) -> list[Op]:
 
 
 def _mounts(context: Context) -> list[Op]:
-    """Return what stage two does first in its new namespaces, compiled while the kernel makes these."""
-    return [*namespaces.enter_cgroups(context), *_file_systems(context), do.AwaitPlan(pointer="")]
+    """Return what stage two does first in its new namespaces, compiled while the kernel makes these.
+
+    Its cgroups are made meanwhile, so nothing here needs them (`mounts.count_early`).
+    """
+    return [*_file_systems(context), do.AwaitPlan(pointer="")]
 
 
 def _rest(context: Context) -> list[Op]:
-    """Return what stage two does with its mounts, compiled while the kernel makes these."""
+    """Return what stage two does in its cgroups, compiled while the kernel makes the first mounts."""
     return [
+        *namespaces.enter_cgroups(context),
+        *_late_mounts(context),
         *_nodes(context),
         *_change_root(context),
         *_attributes(context),
@@ -81,6 +86,7 @@ def _born(context: Context) -> Iterator[Op]:
     if not _is_open_to_hooks(context):
         yield do.SetDumpable(pointer="", value=0)
     yield do.NewSession(pointer="")
+    yield from namespaces.make(context)
     if context.makes("network"):
         yield do.BringLoopbackUp(pointer=context.pointers["network"])
     if context.linux.get("netDevices"):
@@ -117,7 +123,12 @@ def _file_systems(context: Context) -> Iterator[Op]:
     else:
         yield from _propagation(context, rootfs)
         yield do.OpenRootfs(pointer="/root/path", path=rootfs, bind=2 if early else 1)
-        yield from mounts.compile_mounts(context)
+        yield from mounts.compile_mounts(context, 0, mounts.count_early(context))
+
+
+def _late_mounts(context: Context) -> Iterator[Op]:
+    if context.has("mount"):
+        yield from mounts.compile_mounts(context, mounts.count_early(context))
 
 
 def _nodes(context: Context) -> Iterator[Op]:
