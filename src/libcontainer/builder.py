@@ -251,7 +251,7 @@ class InitContainerBuilder:
             master=creation.master,
         )
         container.stdin, container.stdout, container.stderr = streams.files()
-        container.warnings = tuple(_warnings(spec, host, options))
+        container.warnings = creation.plan.warnings
         return container
 
     def _manager(self, spec: dict[str, Any], host: Host) -> tuple[Manager, dict[str, Any] | None]:
@@ -357,16 +357,3 @@ def listen_fds() -> int:
     """Return how many descriptors our caller passes on by the LISTEN_FDS protocol (sd_listen_fds(3)); 0 without it."""
     value = os.environ.get("LISTEN_FDS", "")
     return int(value) if value.isascii() and value.isdigit() else 0
-
-
-def _warnings(spec: dict[str, Any], host: Host, options: Options) -> list[str]:
-    """Return, in sentences, what of the configuration could not be granted.
-
-    The spec wants a warning, not an error (config.md "capabilities").
-    """
-    if not (spec.get("process") or {}).get("capabilities"):
-        return []
-    from libcontainer.capabilities import warnings
-    from libcontainer.plan.context import Context
-
-    return warnings(Context(spec, host, options))

@@ -133,6 +133,7 @@ def limit(context: Context) -> Iterator[Op]:
     Exec needs CAP_SYS_ADMIN to load a filter without no_new_privs (seccomp(2)). The payload does not get it: what is
     permitted before execve(2) has no part in what is permitted afterwards.
     """
+    context.warnings += warnings(context)
     masks = sets(context)
     del masks["bounding"]
     if context.linux.get("seccomp") and not context.process.get("noNewPrivileges"):

@@ -269,6 +269,12 @@ class Directory:
         """Give what `stage` has written its name."""
         os.rename(f".{name}.tmp", name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
+    def mark(self, name: str) -> None:
+        """Make an empty file."""
+        os.close(
+            os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self.fd)
+        )
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where there is none."""
         try:

@@ -69,7 +69,6 @@ class Creation(Conversation):
                 self.channel.close()
 
     def _record_intent(self) -> None:
-        self.directory.write("config.json", self.raw)
         intent = {"cgroup": self.manager.plan_state(), "pidFile": self.request.pid_file}
         group = self.request.rdt
         if group is None:
@@ -92,6 +91,7 @@ class Creation(Conversation):
             self.manager.add_process(self.stage_one)
 
     def _work_beside_init(self) -> None:
+        self.directory.write("config.json", self.raw)
         if self.options.self_join:
             self._make_cgroups([cgroup for cgroup in self.manager.cgroups if cgroup.controllers])
             self._limit_devices()
@@ -197,7 +197,7 @@ class Creation(Conversation):
         self._set_rlimits()
         self.directory.publish("state.json")
         if self._starts_plainly():
-            self.directory.write("start.plain", b"")
+            self.directory.mark("start.plain")
         self.directory.remove_file("intent.json")
         if self.request.pid_file is not None:
             state.write_pid_file(self.request.pid_file, self.pid)

@@ -301,7 +301,6 @@ class _Start:
             pidfd_socket=builder.pidfd_socket,
             rdt=_class_of_service(container),
         )
-        self.warnings = tuple(_warnings(spec, host, options))
         self.creation = TenantCreation(
             spec, plan, manager, self.target, container._hook_state, host, options, request
         )
@@ -333,7 +332,7 @@ class _Start:
             terminal=None if creation.master < 0 else os.fdopen(creation.master, "r+b", 0),
             is_child=not creation.options.as_sibling,
             has_console_size=creation.has_console_size,
-            warnings=self.warnings,
+            warnings=creation.plan.warnings,
         )
 
     def _connect_console(self, builder: TenantContainerBuilder, spec: dict[str, Any]) -> None:
@@ -400,12 +399,3 @@ def _class_of_service(container: Container) -> Any:
     from libcontainer import rdt
 
     return rdt.Group.from_state(record)
-
-
-def _warnings(spec: dict[str, Any], host: Host, options: Options) -> list[str]:
-    if not spec["process"].get("capabilities"):
-        return []
-    from libcontainer.capabilities import warnings
-    from libcontainer.plan.context import TenantContext
-
-    return warnings(TenantContext(spec, host, options))

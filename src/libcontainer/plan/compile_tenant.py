@@ -43,17 +43,18 @@ def compile_tenant(spec: dict[str, Any], host: Host, options: Options, joined: S
         *payload.keyring(context),
         do.AwaitPlan(pointer=""),
     ]
-    return Plan(first, context.descriptors, (lambda: Part(_rest(context, joined)),))
+    return Plan(first, context.descriptors, (lambda: _rest(context, joined),))
 
 
-def _rest(context: TenantContext, joined: Sequence[str]) -> list[Op]:
+def _rest(context: TenantContext, joined: Sequence[str]) -> Part:
     """Return what stage two does in the container, compiled while the kernel starts init."""
-    return [
+    ops = [
         *_container(context, joined),
         *_attributes(context),
         *payload.user(context, make_cwd=False),
         *_gate(context),
     ]
+    return Part(ops, context.warnings)
 
 
 def _outside(context: TenantContext) -> Iterator[Op]:

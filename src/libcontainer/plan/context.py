@@ -96,12 +96,15 @@ class Descriptor:
 
 
 class Part:
-    """A part of a plan, with its wire form once that has been asked for."""
+    """A part of a plan: its operations, what could not be granted by them, in sentences, and the wire form once
+    that has been asked for.
+    """
 
-    __slots__ = ("_wire", "ops")
+    __slots__ = ("_wire", "ops", "warnings")
 
-    def __init__(self, ops: list[Op]) -> None:
+    def __init__(self, ops: list[Op], warnings: Sequence[str] = ()) -> None:
         self.ops = ops
+        self.warnings = warnings
         self._wire: tuple[int, bytes] | None = None
 
     def encoded(self, descriptors: int) -> bytes:
@@ -143,6 +146,11 @@ class Plan:
         """All operations."""
         return [*self.first, *[op for part in self.later for op in part.ops]]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be granted, in sentences: no error, says the spec (config.md "capabilities")."""
+        return tuple([sentence for part in self.later for sentence in part.warnings])
+
 
 class Context:
     """One container to be compiled.
@@ -161,6 +169,7 @@ class Context:
         self.pointers = {item["type"]: f"/linux/namespaces/{index}" for index, item in enumerate(listed)}
         self.descriptors: list[Descriptor] = []
         self.mounts: list[Request] | None = None  # read once by libcontainer.mounts.requests
+        self.warnings: list[str] = []  # what cannot be granted, in sentences
 
     def has(self, namespace: str) -> bool:
         """Tell whether the container gets a namespace of its own of this type, new or joined."""

@@ -66,8 +66,9 @@ class Parts:
         if self._found is not None:
             context.descriptors += [_own(context, descriptor) for descriptor in self._found.added[index]]
             return self._found.parts[index]
-        before = len(context.descriptors)
-        part = Part(self._compilers[index](context))
+        before, told = len(context.descriptors), len(context.warnings)
+        ops = self._compilers[index](context)
+        part = Part(ops, context.warnings[told:])
         if self._key is not None:
             self._made.parts.append(part)
             self._made.added.append([_anybodys(context, known) for known in context.descriptors[before:]])
