@@ -12,7 +12,7 @@ from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.container import Container
 from libcontainer.conversation import Request
-from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
+from libcontainer.errors import InvalidArgument, InvalidConfig, Problem, SetupError, SystemErrors
 from libcontainer.host import Host
 from libcontainer.namespaces import may_join_itself
 from libcontainer.plan.context import Options
@@ -190,7 +190,8 @@ class InitContainerBuilder:
 
         spec, raw = load_shared(self.bundle, self.config)
         self._check_terminal(spec)
-        return self._create(spec, raw, Host())
+        with SystemErrors(f"cannot create container {self.common.container_id}", SetupError):
+            return self._create(spec, raw, Host())
 
     def _check_terminal(self, spec: dict[str, Any]) -> None:
         terminal = bool((spec.get("process") or {}).get("terminal"))
@@ -214,34 +215,18 @@ class InitContainerBuilder:
             prepare(seccomp, host, root)
         plan = compile_init(spec, host, options, raw)
         group = self._class_of_service(spec, host)
-        streams = Streams(common.streams)
-        console = -1
-        directory = state.Directory.create(root, common.container_id)
-        try:
-            try:
-                console = self._connect_console()
-            except BaseException:
-                directory.remove()
-                raise
+        with Opened(common, root) as opened:
             request = Request(
-                stdio=streams.theirs,
+                stdio=opened.streams.theirs,
                 pid_file=common.pid_file,
-                console_fd=console,
+                console_fd=opened.console,
                 pidfd_socket=self.pidfd_socket,
                 resources=resources,
                 rdt=group,
                 notify_socket=self.notify_socket,
             )
-            creation = Creation(directory, spec, raw, plan, manager, host, options, request)
+            creation = Creation(opened.directory, spec, raw, plan, manager, host, options, request)
             creation.run()
-        except BaseException:
-            streams.close_ours()
-            raise
-        finally:
-            directory.close()
-            streams.close_theirs()
-            if console >= 0:
-                os.close(console)
         container = Container(
             root,
             common.container_id,
@@ -250,7 +235,7 @@ class InitContainerBuilder:
             pidfd=creation.pidfd,
             master=creation.master,
         )
-        container.stdin, container.stdout, container.stderr = streams.files()
+        container.stdin, container.stdout, container.stderr = opened.streams.files()
         container.warnings = creation.plan.warnings
         return container
 
@@ -313,12 +298,45 @@ class InitContainerBuilder:
             notify_directory=self._notify_directory(spec),
         )
 
-    def _connect_console(self) -> int:
-        if self.common.console_socket is None:
-            return -1
-        from libcontainer.console import connect
 
-        return connect(self.common.console_socket)
+class Opened:
+    """What is open while a container is made: its standard streams, its directory below `root`, the console socket.
+
+    A context manager that closes it, after a failure our ends of the streams, too.
+    """
+
+    def __init__(self, common: ContainerBuilder, root: str) -> None:
+        self.streams = Streams(common.streams)
+        try:
+            self.directory = state.Directory.create(root, common.container_id)
+            try:
+                self.console = _connect_console(common.console_socket)
+            except BaseException:
+                self.directory.remove()
+                raise
+        except BaseException:
+            self.streams.close_ours()
+            self.streams.close_theirs()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.streams.close_ours()
+        self.directory.close()
+        self.streams.close_theirs()
+        if self.console >= 0:
+            os.close(self.console)
+
+
+def _connect_console(path: str | None) -> int:
+    if path is None:
+        return -1
+    from libcontainer.console import connect
+
+    return connect(path)
 
 
 def resolve_rootfs(bundle: str, path: str) -> str:

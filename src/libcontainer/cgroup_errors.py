@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import libcgroups.errors
-from libcontainer.errors import CgroupError
+from libcontainer.errors import CgroupError, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def cgroup_error(
         syscall=error.syscall,
         errno=error.errno,
         path=error.path,
-        remedy=error.remedy,
+        remedy=error.remedy or shortage(error.errno or 0),
     )
     for note in getattr(error, "__notes__", ()):
         found.add_note(note)

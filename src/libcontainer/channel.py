@@ -192,8 +192,12 @@ class Channel:
 def listen(address: str) -> int:
     """Bind the start socket at `address` and return its descriptor."""
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    listener.bind(address)
-    listener.listen(8)
+    try:
+        listener.bind(address)
+        listener.listen(8)
+    except BaseException:
+        listener.close()
+        raise
     return listener.detach()
 
 
@@ -205,6 +209,9 @@ def connect(address: str) -> Channel | None:
     except (ConnectionRefusedError, FileNotFoundError):
         socket.close()
         return None
+    except BaseException:
+        socket.close()
+        raise
     return Channel(socket)
 
 

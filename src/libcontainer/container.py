@@ -11,7 +11,7 @@ import errno
 import os
 
 from libcontainer import state
-from libcontainer.errors import CgroupError, Error, NotFound, StateError
+from libcontainer.errors import CgroupError, Error, NotFound, StateError, SystemErrors
 from libcontainer.state import Directory
 
 TYPE_CHECKING = False
@@ -226,7 +226,8 @@ class Container:
         """
         from libcontainer import release
 
-        release.start(self)
+        with SystemErrors(f"cannot start container {self.id}"):
+            release.start(self)
 
     def kill(self, signal: int | str = "TERM", *, all: bool = False) -> None:  # noqa: A002  # as --all
         """Send a signal to the first process, or with `all` to every process of the container.
@@ -318,7 +319,7 @@ class Container:
         """
         from libcontainer import limits
 
-        with self._locked() as directory:
+        with SystemErrors(f"cannot update container {self.id}"), self._locked() as directory:
             self._require("update", "created", "running", "paused")
             limits.update(
                 self, directory, {} if resources is None else resources, l3_cache_schema, mem_bw_schema
@@ -374,7 +375,7 @@ class Container:
             raise
         from libcontainer import deletion
 
-        with directory:
+        with directory, SystemErrors(f"cannot delete container {self.id}"):
             directory.lock()
             self._reread(directory)
             deletion.delete(self, directory, force=force)

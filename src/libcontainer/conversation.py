@@ -242,12 +242,8 @@ class Conversation:
         )
 
     def abort(self, error: BaseException) -> None:
-        """Remove everything that was made. Errors on the way are added to `error` as notes, never raised over it."""
-        for cleanup in (self._hear_of_child, self._hang_up, *self._cleanups()):
-            try:
-                cleanup()
-            except Exception as another:
-                error.add_note(f"cleaning up after it also failed: {another}")
+        """Remove everything that was made."""
+        clean_up(error, (self._hear_of_child, self._hang_up, *self._cleanups()))
 
     def _hear_of_child(self) -> None:
         """Learn of a stage two that has been born meanwhile: it is ours to reap."""
@@ -275,14 +271,24 @@ class Conversation:
                 _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            if self.pid:  # 0: reaped already, and it would mean any child
-                reap(self.pid)
+        # Without a pidfd, for want of descriptors, it has ended by the end of the channel.
+        if self.pid:  # 0: reaped already, and it would mean any child
+            reap(self.pid)
 
     def _close_descriptors(self) -> None:
         for fd in (self.pidfd, self.master):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.master = -1
+
+
+def clean_up(error: BaseException, steps: Sequence[Callable[[], None]]) -> None:
+    """Take all `steps` after `error`. Errors on the way are added to it as notes, never raised over it."""
+    for step in steps:
+        try:
+            step()
+        except Exception as another:
+            error.add_note(f"cleaning up after it also failed: {another}")
 
 
 def send_pidfd(request: Request, pidfd: int) -> None:

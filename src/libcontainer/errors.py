@@ -25,6 +25,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 
 def in_words(number: int) -> str:
@@ -163,3 +164,53 @@ class ProtocolError(Error):
 
 class Timeout(Error, TimeoutError):
     """An operation of this library did not finish in time. The container may go on."""
+
+
+# Of what the caller or the host is short of, by the name of the errno.
+SHORTAGES = {
+    "EMFILE": "close files, or raise the limit of open files of the calling program (ulimit -n)",
+    "ENFILE": "raise the host's limit of open files (sysctl fs.file-max)",
+    "ENOSPC": "make room where the records are kept, or choose another root directory",
+    "EDQUOT": "make room where the records are kept, or choose another root directory",
+    "EFBIG": "raise the limit of file sizes of the calling program (ulimit -f)",
+    "EROFS": "choose another root directory",
+    "ENOMEM": "give the calling program more memory",
+}
+
+
+def shortage(number: int) -> str | None:
+    """Return what to do about an errno by which a system call says that something has run out; None for others."""
+    from errno import errorcode
+
+    return SHORTAGES.get(errorcode.get(number, ""))
+
+
+class SystemErrors:
+    """A block out of which the failure of a system call that was not expected to fail, for want of descriptors or
+    room, comes as an error of this library. `failed` begins its sentence, `kind` is its class.
+    """
+
+    __slots__ = ("_failed", "_kind")
+
+    def __init__(self, failed: str, kind: type[Error] = Error) -> None:
+        self._failed = failed
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError) or isinstance(error, Error) or error.errno is None:
+            return
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        found = self._kind(
+            f"{self._failed}: {where}{in_words(error.errno)}",
+            errno=error.errno,
+            path=where.removesuffix(": ") or None,
+            remedy=shortage(error.errno),
+        )
+        for note in getattr(error, "__notes__", ()):
+            found.add_note(note)
+        raise found from error

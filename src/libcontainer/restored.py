@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 
 from libcontainer import state
-from libcontainer.builder import InitContainerBuilder, resolve_rootfs
+from libcontainer.builder import InitContainerBuilder, Opened, resolve_rootfs
 from libcontainer.container import Container
 from libcontainer.conversation import Request
 from libcontainer.criu import options, restore, service, spec
 from libcontainer.errors import InvalidArgument, Unsupported
 from libcontainer.host import Host
 from libcontainer.plan.context import Options
-from libcontainer.spawn import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,32 +162,16 @@ class RestoredContainerBuilder:
             bundle=os.path.realpath(self._init.bundle),
             rootfs=resolve_rootfs(self._init.bundle, config["root"]["path"]),
         )
-        streams = Streams(common.streams)
-        console = -1
-        directory = state.Directory.create(root, common.container_id)
-        try:
-            try:
-                console = self._init._connect_console()
-            except BaseException:
-                directory.remove()
-                raise
+        with Opened(common, root) as opened:
             request = Request(
-                stdio=streams.theirs,
+                stdio=opened.streams.theirs,
                 pid_file=common.pid_file,
-                console_fd=console,
+                console_fd=opened.console,
                 pidfd_socket=self._init.pidfd_socket,
             )
-            work = restore.Restoration(directory, config, raw, where, request, images, plan)
+            work = restore.Restoration(opened.directory, config, raw, where, request, images, plan)
             work.run()
-        except BaseException:
-            streams.close_ours()
-            raise
-        finally:
-            directory.close()
-            streams.close_theirs()
-            if console >= 0:
-                os.close(console)
         container = Container(root, common.container_id, work.record, pidfd=work.pidfd, master=work.master)
         container._restored = True
-        container.stdin, container.stdout, container.stderr = streams.files()
+        container.stdin, container.stdout, container.stderr = opened.streams.files()
         return container

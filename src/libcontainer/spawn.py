@@ -12,7 +12,7 @@ import os
 
 from libcontainer import sealed
 from libcontainer.channel import Channel
-from libcontainer.errors import InvalidArgument, SetupError
+from libcontainer.errors import InvalidArgument, SetupError, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
             step="spawn",
             syscall="posix_spawn",
             errno=error.errno,
-            remedy="check the limits of processes and memory of the caller, and that /proc is mounted",
+            remedy=shortage(error.errno or 0)
+            or "check the limits of processes and memory of the caller, and that /proc is mounted",
         ) from error
     except BaseException:
         channel.close()
@@ -119,10 +120,15 @@ class Streams:
         self.theirs: list[int | None] = []
         self.ours: list[int | None] = []
         self._opened: list[int] = []
-        for number, stream in enumerate(requested):
-            theirs, ours = self._open(stream, number)
-            self.theirs.append(theirs)
-            self.ours.append(ours)
+        try:
+            for number, stream in enumerate(requested):
+                theirs, ours = self._open(stream, number)
+                self.theirs.append(theirs)
+                self.ours.append(ours)
+        except BaseException:
+            self.close_theirs()
+            self.close_ours()
+            raise
 
     def _open(self, stream: Stream, number: int) -> tuple[int | None, int | None]:
         if stream is None:

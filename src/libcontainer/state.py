@@ -23,7 +23,15 @@ import fcntl
 import os
 import time
 
-from libcontainer.errors import AlreadyExists, InvalidArgument, NotFound, StateError, Timeout, in_words
+from libcontainer.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    StateError,
+    Timeout,
+    in_words,
+    shortage,
+)
 from libcontainer.strictjson import dumps, loads
 
 TYPE_CHECKING = False
@@ -128,7 +136,8 @@ def _unusable(root: str, error: OSError) -> InvalidArgument:
         path=root,
         syscall="open",
         errno=error.errno,
-        remedy="choose another --root; an unprivileged user has one of its own by default",
+        remedy=shortage(error.errno or 0)
+        or "choose another --root; an unprivileged user has one of its own by default",
     )
 
 
@@ -183,7 +192,11 @@ class Directory:
                     errno=error.errno,
                     remedy="choose another --root",
                 ) from error
-            directory = cls(_open_directory(container_id, root_fd), root, container_id)
+            try:
+                directory = cls(_open_directory(container_id, root_fd), root, container_id)
+            except OSError:
+                os.rmdir(container_id, dir_fd=root_fd)  # no descriptor was left; nothing is in it yet
+                raise
             try:
                 # Another command may look at it at this very moment, or even remove it as a left-over.
                 directory.lock()

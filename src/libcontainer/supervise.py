@@ -53,7 +53,7 @@ class Creation(Conversation):
         self.limited = self.guarded = False
         self.record: dict[str, Any] = {}
         self.text = b""  # of the record
-        self.pid_file_written = False
+        self.pid_file_written = self.left_over = False
 
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
@@ -233,18 +233,21 @@ class Creation(Conversation):
     def _cleanups(self) -> Sequence[Callable[[], None]]:
         return (
             self._end_processes,
+            self._close_descriptors,  # there may be no other ones for what follows
             self._remove_cgroup,
             self._leave_class,
-            self._close_descriptors,
             self._remove_records,
             self._run_poststop,
         )
 
     def _remove_cgroup(self) -> None:
+        self.left_over = True
         # A hook may have left processes in it, which are not ours to know by pid.
         if self.manager.exists():
-            self.manager.kill_all()
+            if self.manager.populated():
+                self.manager.kill_all()
             self.manager.remove()
+        self.left_over = False
 
     def _leave_class(self) -> None:
         if self.request.rdt is not None:
@@ -254,6 +257,8 @@ class Creation(Conversation):
         run_poststop(self.spec, self.options, self.pid)
 
     def _remove_records(self) -> None:
+        if self.left_over:
+            return  # what could not be removed stays written down, for `delete --force`
         remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
 
 

@@ -12,7 +12,7 @@ import libcgroups.errors
 from libcontainer.cgroup_errors import CgroupErrors
 from libcontainer.container import Container
 from libcontainer.conversation import Request
-from libcontainer.errors import CgroupError, Error, InvalidArgument, StateError
+from libcontainer.errors import CgroupError, Error, InvalidArgument, SetupError, StateError, SystemErrors
 from libcontainer.host import Host
 from libcontainer.namespaces import may_join_itself
 from libcontainer.plan.compile_tenant import compile_tenant
@@ -158,7 +158,7 @@ class TenantContainerBuilder:
         Raises InvalidConfig (every problem at once), InvalidArgument, NotFound, StateError, SetupError,
         ExecError, CgroupError, Unsupported. After an error nothing is left: no process, no pid file.
         """
-        with _ProcessErrors(self._source), _Start(self) as start:
+        with _ProcessErrors(self._source), self._system_errors(), _Start(self) as start:
             start.creation.run()
             return start.process()
 
@@ -172,7 +172,7 @@ class TenantContainerBuilder:
         from libcontainer.foreground import serve
 
         with _ProcessErrors(self._source):
-            with _Start(self) as start:
+            with self._system_errors(), _Start(self) as start:
                 creation = start.creation
                 creation.prepare()
             try:
@@ -207,6 +207,9 @@ class TenantContainerBuilder:
         else:
             self.asked[member] = value
         return self
+
+    def _system_errors(self) -> SystemErrors:
+        return SystemErrors(f"cannot start a process in container {self.common.container_id}", SetupError)
 
     def _ask_user(self, member: str, value: object) -> Self:
         user = self.asked.setdefault("user", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from libcgroups import detect
-from libcontainer import PIPE, CgroupError, Container, InvalidConfig, Unsupported
+from libcontainer import PIPE, CgroupError, Container, Error, InvalidConfig, Unsupported
 
 from .groups import HOARD
 
@@ -361,10 +362,11 @@ def test_change_that_cannot_be_recorded_is_no_change(bundle: Bundle) -> None:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no file has room for a byte
         try:
-            with pytest.raises(OSError, match="File too large"):
+            with pytest.raises(Error, match=r"cannot update .*File too large") as caught:
                 container.update({"pids": {"limit": 60}})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caught.value.errno == errno.EFBIG
         assert value(container, "pids", PIDS) == "70"
 
         container.update({"cpu": {"shares": 512}})

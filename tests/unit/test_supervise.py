@@ -41,7 +41,9 @@ def child() -> Iterator[int]:
 def creation() -> Iterator[tuple[Any, int]]:
     """A creation whose first stage runs, and the descriptor of init's end of its channel."""
     made: Any = Creation(None, {}, b"", PLAN, None, None, Options(), Request())  # type: ignore[arg-type]
-    made._stage_record = bool  # what is recorded of a container is not this test's business
+    made._stage_record = made._work_beside_init = (
+        bool  # what is recorded and made is not this test's business
+    )
     made.channel, theirs = Channel.pair()
     made.stage_one = os.spawnlp(os.P_NOWAIT, "true", "true")
     yield made, theirs

@@ -11,7 +11,7 @@ import os
 
 from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
-from libcontainer.conversation import send_pidfd
+from libcontainer.conversation import clean_up, send_pidfd
 from libcontainer.criu import messages, options, place, service, spec
 from libcontainer.delegation import delegate
 from libcontainer.errors import CheckpointError, InvalidArgument
@@ -128,7 +128,7 @@ class Restoration:
         self.pid = 0
         self.pidfd = self.master = -1
         self.record: dict[str, Any] = {}
-        self.pid_file_written = False
+        self.pid_file_written = self.left_over = False
         self.opened: list[int] = []
         self.keys: list[str] = []
 
@@ -290,18 +290,15 @@ class Restoration:
     # Failure
 
     def _abort(self, error: BaseException) -> None:
-        """Remove everything that was made; what fails of it is added to `error` as notes."""
-        for cleanup in (
+        """Remove everything that was made."""
+        steps = (
             self._end_processes,
-            self._remove_cgroup,
             self._close_descriptors,
+            self._remove_cgroup,
             self._remove_records,
             self._run_poststop,
-        ):
-            try:
-                cleanup()
-            except Exception as another:
-                error.add_note(f"cleaning up after it also failed: {another}")
+        )
+        clean_up(error, steps)
 
     def _end_processes(self) -> None:
         if self.pidfd < 0:
@@ -313,10 +310,12 @@ class Restoration:
         reap(self.pid)
 
     def _remove_cgroup(self) -> None:
+        self.left_over = True
         if self.manager.exists():
             self.manager.kill_all()
             _reap_strays(self.manager)
             self.manager.remove()
+        self.left_over = False
 
     def _close_descriptors(self) -> None:
         for fd in (self.pidfd, self.master):
@@ -329,6 +328,8 @@ class Restoration:
             os.close(self.opened.pop())
 
     def _remove_records(self) -> None:
+        if self.left_over:
+            return  # what could not be removed stays written down, for `delete --force`
         remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
 
     def _run_poststop(self) -> None:

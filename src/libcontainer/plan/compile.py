@@ -4,9 +4,10 @@ This order is the security policy; nothing sorts it afterwards. Each concern has
 only when the spec asks for it. On the hot path.
 
     stage one      the host's namespaces: what needs the host's identity, or comes before the new ones
-      clone        the new namespaces
+      clone        the birth of stage two, in its pid namespace
+    stage two      makes the other namespaces
     file system    the host's tree is still reachable: nothing of the image runs, every name is looked up
-                   below the rootfs
+                   below the rootfs; before the first mount that has to do with cgroups or memory they are entered
     change root    from here on the host's tree is gone
     attributes     names, labels, and sysctls before /proc/sys becomes read-only; masks after them
     user           identity and capabilities: from here on no step may need a privilege
