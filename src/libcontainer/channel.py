@@ -127,7 +127,7 @@ class Channel:
         Raises ProtocolError.
         """
         try:
-            data, ancillary = self._receive()
+            data, ancillary = hear(self.socket, _LONGEST, _CONTROL)
         except TimeoutError:
             return None
         if not data:
@@ -146,16 +146,6 @@ class Channel:
         if report.kind == STARTED:
             self.last_words, report.fd = report.fd, -1
         return report
-
-    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-        """Receive one message; an empty one when init closed its end."""
-        for _ in range(2):
-            try:
-                data, ancillary, _, _ = self.socket.recvmsg(_LONGEST, _CONTROL, _socket.MSG_CMSG_CLOEXEC)
-            except ConnectionResetError:
-                continue  # told once, of an end that was closed with messages of ours unread; init's are still there
-            return data, ancillary
-        return b"", []
 
     def await_payload(self, agent: Callable[[], Agent]) -> Report | None:
         """Serve init until it has executed the payload.
@@ -187,6 +177,17 @@ class Channel:
         os.close(self.last_words)
         self.last_words = -1
         return Report(data, -1) if any(data) else None
+
+
+def hear(socket: _socket.socket, longest: int, control: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """Receive one message and what came with it; an empty one when the other end was closed."""
+    for _ in range(2):
+        try:
+            data, ancillary, _, _ = socket.recvmsg(longest, control, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            continue  # told once, of an end that was closed with messages of ours unread; its own are still there
+        return data, ancillary
+    return b"", []
 
 
 def listen(address: str) -> int:

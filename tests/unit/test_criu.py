@@ -222,6 +222,20 @@ def test_notifications_are_answered_with_their_descriptors(play: Any) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_response_is_heard_behind_an_answer_of_ours_that_nobody_read(play: Any) -> None:
+    """The kernel then tells of a reset connection first: unix(7) does not, af_unix.c does."""
+    play("""
+        import select
+        answer(type=messages.NOTIFY, success=True, notify={"script": "post-dump"})
+        select.select([channel], [], [])
+        answer(type=request["type"], success=False, cr_errmsg="no room")
+    """)
+    with service.Service() as criu:
+        response = criu.call({"type": messages.DUMP}, lambda *_: None)
+
+    assert response == {"type": messages.DUMP, "success": False, "cr_errmsg": "no room"}
+
+
 @pytest.mark.parametrize("end", ["answer(type=request['type'], success=False)", ""])
 def test_failure_of_ours_is_told_to_criu_and_raised(play: Any, end: str, tmp_path: Path) -> None:
     """CRIU undoes what it has done; our error is what the caller gets, whatever CRIU says of it."""

@@ -41,9 +41,7 @@ def child() -> Iterator[int]:
 def creation() -> Iterator[tuple[Any, int]]:
     """A creation whose first stage runs, and the descriptor of init's end of its channel."""
     made: Any = Creation(None, {}, b"", PLAN, None, None, Options(), Request())  # type: ignore[arg-type]
-    made._stage_record = made._work_beside_init = (
-        bool  # what is recorded and made is not this test's business
-    )
+    made._stage_record = made._work_beside_init = bool  # not the business of these tests
     made.channel, theirs = Channel.pair()
     made.stage_one = os.spawnlp(os.P_NOWAIT, "true", "true")
     yield made, theirs

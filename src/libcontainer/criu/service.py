@@ -15,6 +15,7 @@ import shutil
 import struct
 
 from libcontainer import reaping
+from libcontainer.channel import hear
 from libcontainer.criu import messages
 from libcontainer.errors import CheckpointError, Unsupported
 from libcontainer.exit_status import await_exit
@@ -128,12 +129,7 @@ class Service:
             poll.register(watched, select.POLLIN)
         while self.socket.fileno() not in [fd for fd, _ in poll.poll()]:
             reaping.reap_ended()
-        try:
-            data, control, _, _ = self.socket.recvmsg(
-                LONGEST_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
-            )
-        except ConnectionResetError:
-            return None, -1
+        data, control = hear(self.socket, LONGEST_MESSAGE, _socket.CMSG_SPACE(4))
         fd = next(
             (
                 struct.unpack_from("i", content)[0]
