@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import libcgroups.errors
-from libcontainer.errors import CgroupError, shortage
+from libcontainer.errors import OF_DESCRIPTORS, CgroupError, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def cgroup_error(
         syscall=error.syscall,
         errno=error.errno,
         path=error.path,
-        remedy=error.remedy or shortage(error.errno or 0),
+        remedy=error.remedy or (shortage(error.errno) if error.errno in OF_DESCRIPTORS else None),
     )
     for note in getattr(error, "__notes__", ()):
         found.add_note(note)

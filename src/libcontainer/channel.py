@@ -46,6 +46,12 @@ class Report:
         self.detail = data[_HEAD.size :].rstrip(b"\0").decode("utf-8", "replace")
         self.fd = fd
 
+    def close(self) -> None:
+        """Close the descriptor that came with it, which nobody has taken."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
 
 class Channel:
     """The runtime's end. Closing it ends an init that has not been released.

@@ -33,7 +33,8 @@ class Container:
     `Container.list`.
 
     As a context manager it is deleted, by force, when the block is left. Methods that change something take
-    the container's lock, so that two programs do not do it at once; they may be called from any thread.
+    the container's lock, so that two programs do not do it at once; they may be called from any thread. What
+    runs out on the way, descriptors or room for the records, is an `Error` with its errno, too.
     """
 
     stdin: IO[bytes] | None = None
@@ -211,6 +212,8 @@ class Container:
 
         with self._directory() as directory:
             data = directory.read("config.json")
+        if data is None and "startTime" not in self._record:
+            raise StateError(f"container {self.id} is being created, or was never completely created")
         if data is None:
             raise state.not_found(self.id, self.root)
         value = loads(data, source=f"{self.root}/{self.id}/config.json")
@@ -420,12 +423,14 @@ class Container:
             return "unknown"
         if "startTime" not in record:
             return "creating"
-        if self._exit is not None or not state.is_alive(record):
-            return "stopped"
-        return "created" if self._awaits_start() else "running"
+        with SystemErrors(f"cannot find out the status of container {self.id}"):
+            if self._exit is not None or not state.is_alive(record):
+                return "stopped"
+            return "created" if self._awaits_start() else "running"
 
     def _directory(self) -> Directory:
-        return Directory.open(self.root, self.id)
+        with SystemErrors(f"cannot open the records of container {self.id}"):
+            return Directory.open(self.root, self.id)
 
     def _locked(self) -> Directory:
         directory = self._directory()
@@ -489,21 +494,29 @@ class Container:
         pid = self._record.get("pid")
         if not pid:
             raise StateError(f"container {self.id} is being created")
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:
-            if error.errno in (errno.ESRCH, errno.EINVAL):
-                raise StateError(f"container {self.id} is not running") from None
-            raise
-        if state.process_state(self._record) is None:
-            os.close(pidfd)
-            raise StateError(f"container {self.id} is not running")
+        with SystemErrors(f"cannot open the process of container {self.id}"):
+            pidfd = self._open_recorded(pid)
         with self._lock:  # another thread may have been as far
             if self._pidfd >= 0:
                 os.close(pidfd)
             else:
                 self._pidfd = pidfd
         return self._pidfd
+
+    def _open_recorded(self, pid: int) -> int:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            if error.errno in (errno.ESRCH, errno.EINVAL):
+                raise StateError(f"container {self.id} is not running") from None
+            raise
+        try:
+            if state.process_state(self._record) is None:
+                raise StateError(f"container {self.id} is not running")
+        except BaseException:
+            os.close(pidfd)
+            raise
+        return pidfd
 
 
 def _record_of_intent(directory: Directory) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class Conversation:
         self.request = request
         self.channel: Channel | None = None
         self.stage_one = self.pid = 0
+        self.ended = False  # the process `pid`, and it has been waited for
         self.pidfd = self.master = -1
         self.rlimits_set = False
         self.later: Iterator[Part] | None = None  # parts of the plan, once stage two has been born
@@ -131,9 +132,10 @@ class Conversation:
             for descriptor in self.plan.descriptors[self.sent :]:
                 fd = self._open(descriptor)
                 opened.append(fd)  # one by one: closed also when a later one fails
-            self.channel.send_plan(part, opened)
-        except ConnectionError:
-            pass  # init has failed; what it reported before is still to be read
+            try:
+                self.channel.send_plan(part, opened)
+            except ConnectionError:
+                pass  # init has failed; what it reported before is still to be read
         finally:
             for fd in opened:
                 os.close(fd)
@@ -176,7 +178,12 @@ class Conversation:
         while (report := self.channel.receive()) is not None:
             if report.kind == CHILD:
                 self.channel.limit(None)
-                self._take_child(report.value)
+                try:
+                    self._take_child(report.value)
+                except BaseException:
+                    for unheard in early:
+                        unheard.close()
+                    raise
                 yield from early
                 early.clear()
             elif self.stage_one and report.step > clone:
@@ -189,10 +196,13 @@ class Conversation:
 
     def _take_child(self, pid: int) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
-        self._send_later()
         reap(self.stage_one)
         self.stage_one = 0
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return  # it has ended, as nobody's child; what it reported is still to be read
+        self._send_later()
         if self.options.as_sibling:
             check_sibling(pid)
 
@@ -226,8 +236,8 @@ class Conversation:
         status = None
         if self.stage_one:
             status, self.stage_one = reap(self.stage_one), 0
-        elif self.pid:
-            status, self.pid = reap(self.pid), 0
+        elif self.pid and not self.ended:
+            status, self.ended = reap(self.pid), True
         how = (
             ""
             if status is None
@@ -252,11 +262,10 @@ class Conversation:
         self.channel.stop_sending()  # init ends when it asks for more
         self.channel.limit(LAST_REPORTS_S)
         while (report := self.channel.receive()) is not None:
+            report.close()
             if report.kind == CHILD:
                 self.pid = report.value
                 self.pidfd = os.pidfd_open(self.pid)
-            elif report.fd >= 0:
-                os.close(report.fd)
 
     def _hang_up(self) -> None:
         if self.channel is not None:
@@ -264,15 +273,15 @@ class Conversation:
 
     def _end_processes(self) -> None:
         if self.stage_one:
-            os.kill(self.stage_one, _signal.SIGKILL)
+            kill(self.stage_one)
             reap(self.stage_one)
         if self.pidfd >= 0:
             try:
                 _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        # Without a pidfd, for want of descriptors, it has ended by the end of the channel.
-        if self.pid:  # 0: reaped already, and it would mean any child
+        # Without a pidfd, for want of descriptors, it ends by the end of the channel.
+        if self.pid and not self.ended:
             reap(self.pid)
 
     def _close_descriptors(self) -> None:
@@ -280,6 +289,14 @@ class Conversation:
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.master = -1
+
+
+def kill(child: int) -> None:
+    """Kill a child that has not been waited for; where SIGCHLD is ignored it may be gone."""
+    try:
+        os.kill(child, _signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def clean_up(error: BaseException, steps: Sequence[Callable[[], None]]) -> None:
@@ -340,8 +357,11 @@ def check_sibling(pid: int) -> None:
 
     That one must be a subreaper for it: PR_SET_CHILD_SUBREAPER(2const).
     """
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        parent = int(file.read().rpartition(b")")[2].split()[1])
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended; what it reported tells why
     if parent != os.getppid():
         raise SetupError(
             f"as_sibling: init became a child of process {parent}, not of ours, {os.getppid()}",

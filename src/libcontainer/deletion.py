@@ -44,6 +44,7 @@ def end(container: Container) -> None:
         pidfd = container._open_pidfd()
     except StateError:
         return
+    from libcontainer.cgroup_errors import CgroupErrors
     from libcontainer.exit_status import await_exit, exit_status
 
     try:
@@ -51,7 +52,8 @@ def end(container: Container) -> None:
     except ProcessLookupError:
         pass  # it has ended and was waited for
     else:
-        container._manager().thaw_for_kill()
+        with CgroupErrors():
+            container._manager().thaw_for_kill()
         await_exit(pidfd, KILL_TIMEOUT_S, f"container {container.id}")
     if container._exit is None:
         container._exit = exit_status(pidfd)

@@ -178,11 +178,14 @@ SHORTAGES = {
 }
 
 
-def shortage(number: int) -> str | None:
+OF_DESCRIPTORS = (24, 23)  # EMFILE, ENFILE: they mean the same of every call
+
+
+def shortage(number: int | None) -> str | None:
     """Return what to do about an errno by which a system call says that something has run out; None for others."""
     from errno import errorcode
 
-    return SHORTAGES.get(errorcode.get(number, ""))
+    return SHORTAGES.get(errorcode.get(number or 0, ""))
 
 
 class SystemErrors:
@@ -202,7 +205,8 @@ class SystemErrors:
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, OSError) or isinstance(error, Error) or error.errno is None:
+        # The cgroup library's errors, some of which are OSErrors too, have a remedy and are none of these.
+        if not isinstance(error, OSError) or hasattr(error, "remedy") or error.errno is None:
             return
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         found = self._kind(

@@ -38,7 +38,10 @@ def open_user_namespace(
     ]
     pid, channel = spawn()
     try:
-        channel.send_plan(encode(ops, 0), [])
+        try:
+            channel.send_plan(encode(ops, 0), [])
+        except ConnectionError:
+            pass  # it has ended; `receive` tells
         report = channel.receive()
         if report is None or report.kind != SYNC:
             raise SetupError(

@@ -187,8 +187,8 @@ def _propagation_of_clone(context: Context) -> int:
 def count_early(context: Context) -> int:
     """Return how many of the mounts, from the first on, are made before the container is in its cgroups.
 
-    Those of the kernel's own file systems, which cost nobody memory to speak of and cannot hang. Not those that show
-    the cgroups, and not what is copied into a tmpfs, which is to be the container's memory.
+    Those of the kernel's own file systems, which cost nobody memory to speak of and wait for no server. Not those that
+    show the cgroups, and not what is copied into a tmpfs, which is to be the container's memory.
     """
     for index, request in enumerate(requests(context)):
         own = request.fstype in PSEUDO and request.fstype not in ("cgroup", "cgroup2")

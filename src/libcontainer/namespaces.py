@@ -123,8 +123,8 @@ def _join_process(context: Context, names: Sequence[str]) -> Iterator[Op]:
 def enter_cgroups(context: Context) -> Iterator[Op]:
     """Yield stage two's way into the v1 cgroups, and its cgroup namespace, which begins at its maker's cgroup.
 
-    Only after the clone, so that the memory of the namespaces themselves is not the container's: a limit of 256
-    KiB leaves no room for it.
+    Only after the other namespaces have been made, so that their memory is not the container's: a limit of 256 KiB
+    leaves no room for it.
     """
     if not context.options.self_join:
         return

@@ -75,7 +75,7 @@ def _await_payload(container: Container, connection: Channel) -> None:
             )
         if last.kind == channel.FAILED:
             raise _failure(container, last)
-    except Error:
+    except (Error, OSError):
         from libcontainer.deletion import end
 
         connection.close()

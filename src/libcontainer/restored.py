@@ -12,7 +12,7 @@ from libcontainer.builder import InitContainerBuilder, Opened, resolve_rootfs
 from libcontainer.container import Container
 from libcontainer.conversation import Request
 from libcontainer.criu import options, restore, service, spec
-from libcontainer.errors import InvalidArgument, Unsupported
+from libcontainer.errors import CheckpointError, InvalidArgument, SystemErrors, Unsupported
 from libcontainer.host import Host
 from libcontainer.plan.context import Options
 
@@ -150,7 +150,8 @@ class RestoredContainerBuilder:
         images.check_owner(config)
         manager, resources = self._init._manager(config, Host())
         spec.check(config, manager)
-        return self._restore(config, raw, images, restore.Plan(manager, resources, wishes))
+        with SystemErrors(f"cannot restore container {self.common.container_id}", CheckpointError):
+            return self._restore(config, raw, images, restore.Plan(manager, resources, wishes))
 
     def _restore(
         self, config: dict[str, Any], raw: bytes, images: restore.Images, plan: restore.Plan

@@ -48,9 +48,8 @@ def program(opened: list[int]) -> int:
 def sealed_bytes(name: str, data: bytes) -> int:
     """Return a descriptor of a sealed memfd holding `data`, at its beginning; the caller closes it."""
     fd = _memory_file(name, _MFD_NOEXEC_SEAL)
-    write_all(fd, data)
+    _fill(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
 
 
@@ -89,10 +88,20 @@ def _seal(data: bytes) -> int:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSYS):
             raise
         return -1
-    write_all(fd, data)
-    os.fchmod(fd, 0o511)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    _fill(fd, data, 0o511)
     return fd
+
+
+def _fill(fd: int, data: bytes, mode: int | None = None) -> None:
+    """Write `data` to the memfd and seal it; close it where that fails."""
+    try:
+        write_all(fd, data)
+        if mode is not None:
+            os.fchmod(fd, mode)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def _unlinked_copy(data: bytes) -> int:

@@ -12,7 +12,7 @@ import os
 
 from libcontainer import sealed
 from libcontainer.channel import Channel
-from libcontainer.errors import InvalidArgument, SetupError, shortage
+from libcontainer.errors import OF_DESCRIPTORS, InvalidArgument, SetupError, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
             step="spawn",
             syscall="posix_spawn",
             errno=error.errno,
-            remedy=shortage(error.errno or 0)
-            or "check the limits of processes and memory of the caller, and that /proc is mounted",
+            remedy=shortage(error.errno)
+            if error.errno in OF_DESCRIPTORS
+            else "check the limits of processes and memory of the caller, and that /proc is mounted",
         ) from error
     except BaseException:
         channel.close()

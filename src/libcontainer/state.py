@@ -136,7 +136,7 @@ def _unusable(root: str, error: OSError) -> InvalidArgument:
         path=root,
         syscall="open",
         errno=error.errno,
-        remedy=shortage(error.errno or 0)
+        remedy=shortage(error.errno)
         or "choose another --root; an unprivileged user has one of its own by default",
     )
 
@@ -195,16 +195,19 @@ class Directory:
             try:
                 directory = cls(_open_directory(container_id, root_fd), root, container_id)
             except OSError:
-                os.rmdir(container_id, dir_fd=root_fd)  # no descriptor was left; nothing is in it yet
+                _remove_empty(container_id, root_fd)  # no descriptor was left
                 raise
             try:
                 # Another command may look at it at this very moment, or even remove it as a left-over.
                 directory.lock()
-                if not directory.is_current(root_fd):
-                    raise StateError(f"container {container_id} was deleted while it was being created")
+                current = directory.is_current(root_fd)
             except BaseException:
+                _remove_empty(container_id, root_fd)
                 directory.close()
                 raise
+            if not current:
+                directory.close()
+                raise StateError(f"container {container_id} was deleted while it was being created")
         finally:
             os.close(root_fd)
         return directory
@@ -348,16 +351,18 @@ class Directory:
 
     def remove(self) -> None:
         """Remove the directory with everything in it: flat files, and directories of flat files."""
-        for name in os.listdir(self.fd):
-            try:
-                self.remove_file(name)
-            except IsADirectoryError:
-                self._remove_directory(name)
         try:
-            os.rmdir(self.path)
-        except FileNotFoundError:
-            pass
-        self.close()
+            for name in os.listdir(self.fd):
+                try:
+                    self.remove_file(name)
+                except IsADirectoryError:
+                    self._remove_directory(name)
+            try:
+                os.rmdir(self.path)
+            except FileNotFoundError:
+                pass
+        finally:
+            self.close()
 
     def _remove_directory(self, name: str) -> None:
         fd = _open_directory(name, self.fd)
@@ -377,6 +382,14 @@ class Directory:
 
 def _open_directory(name: str, root_fd: int) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root_fd)
+
+
+def _remove_empty(name: str, root_fd: int) -> None:
+    """Remove a directory in which nothing has been written: of another command's only an empty one, too."""
+    try:
+        os.rmdir(name, dir_fd=root_fd)
+    except OSError:
+        pass
 
 
 def _exists(root: str, container_id: str) -> AlreadyExists:

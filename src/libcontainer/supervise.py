@@ -53,7 +53,9 @@ class Creation(Conversation):
         self.limited = self.guarded = False
         self.record: dict[str, Any] = {}
         self.text = b""  # of the record
-        self.pid_file_written = self.left_over = False
+        self.pid_file_written = False
+        self.checked = False  # the cgroup, and nobody else's processes are in it
+        self.left_over: set[str] = set()  # what could not be removed
 
     def run(self) -> None:
         """Make the container; on any failure remove what was made and raise the error."""
@@ -87,6 +89,7 @@ class Creation(Conversation):
             self._make_cgroups([cgroup for cgroup in self.manager.cgroups if not cgroup.controllers])
             return
         self._make_cgroups(None)
+        self.checked = True
         with CgroupErrors():
             self.manager.add_process(self.stage_one)
 
@@ -94,6 +97,7 @@ class Creation(Conversation):
         self.directory.write("config.json", self.raw)
         if self.options.self_join:
             self._make_cgroups([cgroup for cgroup in self.manager.cgroups if cgroup.controllers])
+            self.checked = True
             self._limit_devices()
 
     def _make_cgroups(self, cgroups: Collection[Cgroup] | None) -> None:
@@ -211,22 +215,26 @@ class Creation(Conversation):
         )
 
     def _stage_record(self) -> None:
-        self.record = self._new_record()
+        found = state.start_time(self.pid)
+        if found is None:
+            return  # it has ended; what it reported tells why
+        self.record = self._new_record(found[1])
         self.text = self.directory.format_record(self.record)
         self.directory.stage("state.json", self.text)
 
-    def _new_record(self) -> dict[str, Any]:
-        found = state.start_time(self.pid)
-        if found is None:
-            raise self._died()
+    def _new_record(self, started: int) -> dict[str, Any]:
         return {
-            **new_record(self.spec, self.options.bundle, self.options.rootfs, self.pid, found[1]),
-            "cgroup": self.manager.to_state(),
-            **({} if self.request.rdt is None else {"rdt": self.request.rdt.to_state()}),
+            **new_record(self.spec, self.options.bundle, self.options.rootfs, self.pid, started),
+            **self._states(),
             "steps": len(self.plan.ops),
             "noNewKeyring": self.options.no_new_keyring,
             **({} if self.options.notify_directory is None else {"notifySocket": self.request.notify_socket}),
         }
+
+    def _states(self) -> dict[str, Any]:
+        """Return what is recorded of what is to be removed."""
+        group = self.request.rdt
+        return {"cgroup": self.manager.to_state(), **({} if group is None else {"rdt": group.to_state()})}
 
     # Failure
 
@@ -241,25 +249,25 @@ class Creation(Conversation):
         )
 
     def _remove_cgroup(self) -> None:
-        self.left_over = True
+        self.left_over.add("cgroup")
         # A hook may have left processes in it, which are not ours to know by pid.
-        if self.manager.exists():
-            if self.manager.populated():
-                self.manager.kill_all()
-            self.manager.remove()
-        self.left_over = False
+        if self.checked and self.manager.populated():
+            self.manager.kill_all()
+        self.manager.remove()
+        self.left_over.remove("cgroup")
 
     def _leave_class(self) -> None:
         if self.request.rdt is not None:
+            self.left_over.add("rdt")
             self.request.rdt.remove()
+            self.left_over.remove("rdt")
 
     def _run_poststop(self) -> None:
         run_poststop(self.spec, self.options, self.pid)
 
     def _remove_records(self) -> None:
-        if self.left_over:
-            return  # what could not be removed stays written down, for `delete --force`
-        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
+        left = self._states() if self.left_over else None
+        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None, left)
 
 
 def run_runtime_hooks(spec: dict[str, Any], options: Options, pid: int) -> None:
@@ -291,9 +299,18 @@ def run_poststop(spec: dict[str, Any], options: Options, pid: int) -> None:
         raise failures[0]
 
 
-def remove_records(directory: state.Directory, pid_file: str | None) -> None:
-    """Remove the directory of a container that did not come to be, and the pid file that was written for it."""
-    directory.remove()
+def remove_records(directory: state.Directory, pid_file: str | None, left: dict[str, Any] | None) -> None:
+    """Remove the directory of a container that did not come to be, and the pid file that was written for it.
+
+    What is `left` of it, because it could not be removed, stays written down, for `delete --force`.
+    """
+    if left is None:
+        directory.remove()
+    else:
+        if not directory.has("intent.json"):
+            directory.write_record("intent.json", left)
+        directory.remove_file("state.json")
+        directory.remove_file("start.plain")
     if pid_file is not None:
         try:
             os.unlink(pid_file)

@@ -7,10 +7,11 @@ On the hot path.
 from __future__ import annotations
 
 import os
+import time
 
 from libcontainer import channel, state
 from libcontainer.cgroup_errors import CgroupErrors
-from libcontainer.conversation import Conversation, send_pidfd
+from libcontainer.conversation import Conversation, kill, send_pidfd
 from libcontainer.plan import operations as do
 
 TYPE_CHECKING = False
@@ -157,14 +158,12 @@ class TenantCreation(Conversation):
         A process that the v1 freezer stopped dies when it is thawed: nobody waits for that here.
         """
         if self.stage_one:
-            pidfd = os.pidfd_open(self.stage_one)
-            self.stage_one = 0
-            try:
-                _end(pidfd)
-            finally:
-                os.close(pidfd)
+            kill(self.stage_one)
+            _reap_soon(self.stage_one)
         if self.pidfd >= 0:
             _end(self.pidfd)
+        elif self.pid and not self.ended:
+            _reap_soon(self.pid)  # for want of descriptors: it ends by the end of the channel
 
     def _remove_pid_file(self) -> None:
         if self.has_pid_file and self.request.pid_file is not None:
@@ -172,6 +171,15 @@ class TenantCreation(Conversation):
                 os.unlink(self.request.pid_file)
             except FileNotFoundError:
                 pass
+
+
+def _reap_soon(child: int) -> None:
+    deadline = time.monotonic() + DEATH_S
+    try:
+        while os.waitpid(child, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.002)
+    except ChildProcessError:
+        pass  # not ours to wait for
 
 
 def _end(pidfd: int) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from libcgroups import factory
-from libcontainer import DEVNULL, PIPE, Container, Error, HookError
+from libcontainer import DEVNULL, PIPE, Container, Error, SetupError
+from libcontainer.spawn import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from libcontainer.channel import Channel
 
     from .conftest import Bundle
 
@@ -87,6 +92,29 @@ def test_life_of_a_container_without_descriptors_left(
     assert all("ulimit -n" in str(error) for error in refused)
 
 
+def test_operations_without_descriptors_left(bundle: Bundle, all_taken: int) -> None:
+    """Whatever a program asks of a container."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        other = Container.load(bundle.root, bundle.id)
+        for operation in (
+            container.kill,
+            lambda: other.wait(timeout=1),
+            container.pause,
+            lambda: container.update({"pids": {"limit": 10}}),
+            container.spec,
+            container.stats,
+            container.processes,
+            container.state,
+            lambda: container.delete(force=True),
+        ):
+            with descriptors(all_taken), pytest.raises(Error) as caught:
+                operation()
+            assert caught.value.errno == errno.EMFILE
+            assert "ulimit -n" in str(caught.value)
+        assert container.status == "running"
+
+
 def test_tenant_without_descriptors_left(bundle: Bundle, all_taken: int) -> None:
     """So may one that runs commands in a container."""
     with bundle.build("sleep", "1000") as container:
@@ -138,20 +166,126 @@ def test_create_without_room_for_its_records(bundle: Bundle, tmp_path: Path, uni
     assert all("root" in str(error) for error in refused)
 
 
-def test_cgroup_that_cannot_be_removed_stays_on_record(bundle: Bundle) -> None:
-    """A create that fails and cannot clean up after it leaves its container to `delete --force`."""
+@pytest.mark.parametrize("failing", ["hook", "pidfd socket"])
+def test_cgroup_that_cannot_be_removed_stays_on_record(bundle: Bundle, tmp_path: Path, failing: str) -> None:
+    """A create that fails and cannot clean up after it leaves its container to `delete --force`; poststop ran once."""
     cgroup = factory.new(None, container_id=bundle.id).cgroups[0].directory
-    in_the_way = f"mount -t tmpfs in-the-way {cgroup}; exit 7"
-    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", in_the_way]}]}
+    in_the_way = f"mount -t tmpfs in-the-way {cgroup}" + ("; exit 7" if failing == "hook" else "")
+    bundle.spec["hooks"] = {
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", in_the_way]}],
+        "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo stopped >> {tmp_path}/told"]}],
+    }
+    bundle.save()
+    builder = bundle.builder().with_pid_file(tmp_path / "pid").as_init(bundle.path)
+    if failing != "hook":
+        builder.with_pidfd_socket(tmp_path / "none")
     try:
-        with pytest.raises(HookError, match="7") as caught:
-            bundle.build("true")
+        with pytest.raises(Error, match=r"hook|none") as caught:
+            builder.build()
     finally:
         subprocess.run(["umount", cgroup], check=True)
     left = Container.load(bundle.root, bundle.id)
 
     assert any(cgroup in note for note in caught.value.__notes__)
     assert left.status == "creating"
+    assert not (tmp_path / "pid").exists()
     assert no_child_is_left()
     left.delete(force=True)
     assert Container.list(bundle.root) == []
+    assert (tmp_path / "told").read_text() == "stopped\n"
+
+
+@pytest.mark.parametrize("inodes", range(2, 7))
+def test_processes_of_others_survive_a_create_that_fails(bundle: Bundle, tmp_path: Path, inodes: int) -> None:
+    """A path of a cgroup that is in use is refused; what fails before that has been looked at ends nobody."""
+    cgroups = factory.new(f"/{bundle.id}", container_id=bundle.id)
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}"
+    small = tmp_path / "small"
+    small.mkdir()
+    bundle.root = small
+    cgroups.create()
+    stranger = subprocess.Popen(["sleep", "1000"])
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"mode=755,nr_inodes={inodes}", "records", small], check=True
+    )
+    try:
+        cgroups.add_process(stranger.pid)
+        with pytest.raises(Error, match=r"No space|not empty"):
+            bundle.build("true")
+        assert stranger.poll() is None
+    finally:
+        subprocess.run(["umount", small], check=True)
+        stranger.kill()
+        stranger.wait()
+        cgroups.remove()
+
+
+def test_helper_that_dies_is_no_wait_for_ever(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that lends an id-mapped mount its user namespace may be killed for want of memory."""
+
+    def spawn_and_kill() -> tuple[int, Channel]:
+        pid, channel = spawn()
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return pid, channel
+
+    monkeypatch.setattr("libcontainer.mapping.spawn", spawn_and_kill)
+    mapping = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    bundle.mount("/mnt", str(tmp_path), "bind", "bind", uidMappings=mapping, gidMappings=mapping)
+
+    with pytest.raises(SetupError, match="cannot make a user namespace"):
+        bundle.build("true")
+    assert no_child_is_left()
+
+
+def test_tenant_without_a_pidfd_keeps_no_container_from_ending(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread takes the last descriptor: a zombie in its pid namespace would be waited for for ever."""
+    with bundle.build("sleep", "1000") as container:
+        container.start()
+        open_pidfd = os.pidfd_open
+
+        def refuse(pid: int, flags: int = 0) -> int:
+            if pid != container.pid:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return open_pidfd(pid, flags)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pidfd_open", refuse)
+            with pytest.raises(SetupError, match="Too many open files"):
+                container.exec(["true"], **QUIET)
+        container.kill("KILL")
+
+        assert container.wait(20).signal == signal.SIGKILL
+
+
+WITHOUT_NAMESPACES = """
+import signal, sys, time
+from pathlib import Path
+from libcontainer import ContainerBuilder, SetupError
+from libcontainer.supervise import Creation
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+Path("/proc/sys/user/max_net_namespaces").write_text("0")
+work = Creation._work_beside_init
+Creation._work_beside_init = lambda creation: (time.sleep(0.1), work(creation))
+try:
+    ContainerBuilder("box").with_root_path(sys.argv[2]).as_init(sys.argv[1]).build()
+except SetupError as error:
+    print(error)
+"""
+
+
+def test_namespace_that_cannot_be_made_is_told_where_children_vanish(bundle: Bundle, tmp_path: Path) -> None:
+    """A program that ignores SIGCHLD has no zombie that waits until its last word has been read."""
+    bundle.save()
+    words = ["unshare", "--user", "--map-root-user", sys.executable, "-c", WITHOUT_NAMESPACES]
+    done = subprocess.run(
+        [*words, bundle.path, tmp_path / "records"], text=True, capture_output=True, timeout=60, check=True
+    )
+
+    assert "making a namespace failed: No space left on device (ENOSPC) [unshare]" in done.stdout
+    assert "the limit of namespaces is reached" in done.stdout

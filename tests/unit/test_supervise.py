@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libcontainer.channel import CHILD, FAILED, SYNC, Channel
+from libcontainer.channel import CHILD, DESCRIPTOR, FAILED, NETLINK, SYNC, Channel
 from libcontainer.conversation import Request
 from libcontainer.errors import SetupError
 from libcontainer.plan import operations as do
@@ -110,3 +111,21 @@ def test_second_stage_without_an_introduction_is_not_waited_for_for_ever(
             made._converse()
     finally:
         os.close(theirs)
+
+
+def test_descriptor_that_came_too_early_is_closed_after_a_failure(
+    creation: tuple[Any, int], child: int
+) -> None:
+    """Nobody takes what stage two sent before its introduction, where the work beside it fails."""
+    made, theirs = creation
+    reader, writer = os.pipe()
+    end = socket.socket(fileno=theirs)
+    socket.send_fds(end, [report(DESCRIPTOR, 1, NETLINK)], [writer])
+    os.close(writer)
+    send(end.detach(), report(CHILD, 0, child))
+    made._work_beside_init = lambda: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        next(made._reports())
+
+    assert os.read(reader, 1) == b"", "somebody still holds the other end"
+    os.close(reader)

@@ -129,6 +129,7 @@ class Restoration:
         self.pidfd = self.master = -1
         self.record: dict[str, Any] = {}
         self.pid_file_written = self.left_over = False
+        self.checked = False  # the cgroup, and nobody else's processes are in it
         self.opened: list[int] = []
         self.keys: list[str] = []
 
@@ -152,6 +153,7 @@ class Restoration:
         with CgroupErrors():
             self.manager.create()
             self.manager.check_empty_and_thawed()
+        self.checked = True
 
     def _restore(self) -> None:
         with place.apart(self._start) as criu:
@@ -311,10 +313,10 @@ class Restoration:
 
     def _remove_cgroup(self) -> None:
         self.left_over = True
-        if self.manager.exists():
+        if self.checked and self.manager.exists():
             self.manager.kill_all()
             _reap_strays(self.manager)
-            self.manager.remove()
+        self.manager.remove()
         self.left_over = False
 
     def _close_descriptors(self) -> None:
@@ -328,9 +330,8 @@ class Restoration:
             os.close(self.opened.pop())
 
     def _remove_records(self) -> None:
-        if self.left_over:
-            return  # what could not be removed stays written down, for `delete --force`
-        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None)
+        left = {"cgroup": self.manager.to_state()} if self.left_over else None
+        remove_records(self.directory, self.request.pid_file if self.pid_file_written else None, left)
 
     def _run_poststop(self) -> None:
         run_poststop(self.spec, self.options, self.pid)
