@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libcontainer import Container, HookError
+from libcontainer import Container, HookError, SetupError
 
 if TYPE_CHECKING:
     from .conftest import Bundle
@@ -242,6 +242,17 @@ def test_poststop_runs_when_create_fails_after_the_hooks(bundle: Bundle, trace: 
 
     with pytest.raises(Exception, match="no such file"):
         bundle.build("/no/such/program")
+
+    assert trace.text() == "made\nundone\n"
+
+
+def test_poststop_runs_when_init_is_killed_after_the_hooks(bundle: Bundle, trace: Trace) -> None:
+    """For want of memory, as the kernel does it: init ends without a word, and is waited for."""
+    trace.add("createRuntime", "echo made >>$T/log; kill -9 $(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')")
+    trace.add("poststop", "echo undone >>$T/log")
+
+    with pytest.raises(SetupError, match="init ended by signal 9"):
+        bundle.build("true")
 
     assert trace.text() == "made\nundone\n"
 

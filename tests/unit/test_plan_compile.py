@@ -228,6 +228,7 @@ EARLIER_THAN = [
     (do.BecomeRoot, do.Clone, "the other namespaces belong to the container's user namespace"),
     (do.SetTimeOffsets, do.Clone, "offsets are fixed when the first process enters (time_namespaces(7))"),
     (do.SetDumpable, do.OpenRootfs, "nobody in the container may look into init (CVE-2016-9962)"),
+    (do.SetDumpable, do.NewSession, "neighbours in a pid namespace that is joined see stage two at once"),
     (do.SetPropagation, do.OpenRootfs, "no mount may propagate to the host"),
     (do.OpenRootfs, do.AttachMount, "mounts go below the rootfs"),
     (do.AttachMount, do.PivotRoot, "the host's sources are gone afterwards"),
