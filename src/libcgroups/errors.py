@@ -140,6 +140,8 @@ _REMEDIES = {
         "*",
         _errno.ENOENT,
     ): "the cgroup does not exist, or this kernel or scheduler does not offer that file",
+    ("inotify_init1", "", _errno.EMFILE): "raise fs.inotify.max_user_instances, or close files",
+    ("inotify_add_watch", "", _errno.ENOSPC): "raise fs.inotify.max_user_watches",
     ("mkdir", "", _errno.EAGAIN): "cgroup.max.depth or cgroup.max.descendants of an ancestor is reached",
     ("mkdir", "", _errno.ENOSPC): "the kernel has no more cgroup ids: remove unused cgroups",
 }

@@ -101,12 +101,13 @@ class Manager(ABC):
         """Make the cgroup in every hierarchy; what exists is used as it is, and `remove` will leave it.
 
         Of the `cgroups` of this manager that are given, only these are made; None stands for all. Not permitted, no
-        path named: that hierarchy is left out and `reason` tells why. Any other failure removes what was made
+        path named: that hierarchy is left out and `reason` tells why. Any other failure removes what this call made
         and raises CgroupError (NotPermitted).
         """
         left_out = []
+        wanted = self.cgroups if cgroups is None else cgroups
         try:
-            for cgroup in self.cgroups if cgroups is None else cgroups:
+            for cgroup in wanted:
                 try:
                     self._create(cgroup)
                 except NotPermitted as error:
@@ -116,7 +117,7 @@ class Manager(ABC):
                     self.reason = f"{cgroup.directory} is not used: {error}"
                     left_out.append(cgroup)
         except BaseException:
-            for cgroup in self.cgroups:
+            for cgroup in wanted:
                 remove_empty(cgroup.directory, cgroup.made)
                 cgroup.made = 0
             raise

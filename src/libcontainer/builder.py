@@ -184,8 +184,8 @@ class InitContainerBuilder:
 
         Raises InvalidConfig (every problem at once), InvalidArgument, AlreadyExists, SetupError, ExecError,
         HookError, CgroupError, RdtError, Unsupported. After an error nothing is left: no process, mount, cgroup,
-        directory or pid file. (A cgroup that cannot be removed stays, with a record for `delete`; the error has a
-        note of it.)
+        directory or pid file. (A cgroup or class of service that cannot be removed stays, with a record for
+        `delete`; the error has a note of it.)
         """
         from libcontainer.spec.load import load_shared
 

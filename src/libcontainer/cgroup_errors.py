@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import libcgroups.errors
-from libcontainer.errors import OF_DESCRIPTORS, CgroupError, shortage
+from libcontainer.errors import OF_DESCRIPTORS, CgroupError, SystemErrors, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ CONFIG = "/linux/resources"
 
 
 class CgroupErrors:
-    """A block out of which errors of the cgroup library come as CgroupError.
+    """A block out of which errors of the cgroup library, and a lack of descriptors there, come as CgroupError.
 
     `resources` is where in the configuration the resources are that were passed there; None for those of a
     call, whose pointers count from their own top. `place` is what an error is about that points at nothing.
@@ -33,6 +33,8 @@ class CgroupErrors:
     ) -> None:
         if isinstance(error, libcgroups.errors.Error):
             raise cgroup_error(error, self._resources, self._place) from error
+        if isinstance(error, OSError) and error.errno in OF_DESCRIPTORS:
+            SystemErrors("cannot use the cgroup", CgroupError).__exit__(kind, error, trace)
 
 
 def cgroup_error(

@@ -138,12 +138,7 @@ class Channel:
             return None
         if not data:
             return self._read_last_words()
-        fds = [
-            int.from_bytes(content[index : index + 4], "little")
-            for level, kind, content in ancillary
-            if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS)
-            for index in range(0, len(content), 4)
-        ]
+        fds = _descriptors(ancillary)
         for extra in fds[1:]:
             os.close(extra)
         if len(data) < _HEAD.size:
@@ -189,11 +184,24 @@ def hear(socket: _socket.socket, longest: int, control: int) -> tuple[bytes, lis
     """Receive one message and what came with it; an empty one when the other end was closed."""
     for _ in range(2):
         try:
-            data, ancillary, _, _ = socket.recvmsg(longest, control, _socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = socket.recvmsg(longest, control, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             continue  # told once, of an end that was closed with messages of ours unread; its own are still there
+        if flags & _socket.MSG_CTRUNC:  # no descriptor was free for what came with it
+            for fd in _descriptors(ancillary):
+                os.close(fd)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return data, ancillary
     return b"", []
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    return [
+        int.from_bytes(content[index : index + 4], "little")
+        for level, kind, content in ancillary
+        if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS)
+        for index in range(0, len(content), 4)
+    ]
 
 
 def listen(address: str) -> int:

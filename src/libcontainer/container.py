@@ -11,7 +11,15 @@ import errno
 import os
 
 from libcontainer import state
-from libcontainer.errors import CgroupError, Error, NotFound, StateError, SystemErrors
+from libcontainer.errors import (
+    OF_DESCRIPTORS,
+    CgroupError,
+    Error,
+    NotFound,
+    StateError,
+    SystemErrors,
+    shortage,
+)
 from libcontainer.state import Directory
 
 TYPE_CHECKING = False
@@ -70,10 +78,11 @@ class Container:
         Raises NotFound, InvalidArgument and StateError.
         """
         where = state.default_root() if root is None else os.path.abspath(os.fspath(root))
-        with Directory.open(where, container_id) as directory:
-            record = directory.read_record("state.json")
-            if record is None:
-                record = _record_of_intent(directory)
+        with (
+            SystemErrors(f"cannot load container {container_id}"),
+            Directory.open(where, container_id) as directory,
+        ):
+            record = directory.read_record("state.json") or _record_of_intent(directory)
         return cls(where, container_id, record)
 
     @classmethod
@@ -212,7 +221,7 @@ class Container:
 
         with self._directory() as directory:
             data = directory.read("config.json")
-        if data is None and "startTime" not in self._record:
+        if data is None and not ("startTime" in self._record or "unreadable" in self._record):
             raise StateError(f"container {self.id} is being created, or was never completely created")
         if data is None:
             raise state.not_found(self.id, self.root)
@@ -481,7 +490,9 @@ class Container:
 
         try:
             return (manager or self._manager()).frozen()
-        except CgroupFailure:
+        except CgroupFailure as error:
+            if error.errno in OF_DESCRIPTORS:
+                raise StateError(str(error), errno=error.errno, remedy=shortage(error.errno)) from error
             return False
 
     def _open_pidfd(self) -> int:
@@ -491,27 +502,27 @@ class Container:
         """
         if self._pidfd >= 0:
             return self._pidfd
-        pid = self._record.get("pid")
-        if not pid:
+        record = self._record
+        if not record.get("pid"):
             raise StateError(f"container {self.id} is being created")
         with SystemErrors(f"cannot open the process of container {self.id}"):
-            pidfd = self._open_recorded(pid)
+            pidfd = self._open_recorded(record)
         with self._lock:  # another thread may have been as far
             if self._pidfd >= 0:
                 os.close(pidfd)
             else:
                 self._pidfd = pidfd
-        return self._pidfd
+            return self._pidfd
 
-    def _open_recorded(self, pid: int) -> int:
+    def _open_recorded(self, record: dict[str, Any]) -> int:
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = os.pidfd_open(record["pid"])
         except OSError as error:
             if error.errno in (errno.ESRCH, errno.EINVAL):
                 raise StateError(f"container {self.id} is not running") from None
             raise
         try:
-            if state.process_state(self._record) is None:
+            if state.process_state(record) is None:
                 raise StateError(f"container {self.id} is not running")
         except BaseException:
             os.close(pidfd)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from libcontainer import rlimits
-from libcontainer.channel import CHILD, CONSOLE, DESCRIPTOR, FAILED, SYNC
+from libcontainer.channel import CHILD, CONSOLE, CONTINUE, DESCRIPTOR, FAILED, SYNC
 from libcontainer.errors import Error, InvalidArgument, SetupError
 from libcontainer.plan import operations as do
 from libcontainer.plan.encode import encode
@@ -175,24 +175,23 @@ class Conversation:
         assert self.channel is not None
         clone = next(step for step, op in enumerate(self.plan.first) if isinstance(op, do.Clone))
         early: list[Report] = []
-        while (report := self.channel.receive()) is not None:
-            if report.kind == CHILD:
-                self.channel.limit(None)
-                try:
+        try:
+            while (report := self.channel.receive()) is not None:
+                if report.kind == CHILD:
+                    self.channel.limit(None)
                     self._take_child(report.value)
-                except BaseException:
-                    for unheard in early:
-                        unheard.close()
-                    raise
-                yield from early
-                early.clear()
-            elif self.stage_one and report.step > clone:
-                early.append(report)
-                # Stage one has nothing left to do but to say so; if it was killed instead, nobody will.
-                self.channel.limit(CHILD_TIMEOUT_S)
-            else:
-                yield report
-        raise self._died()
+                    while early:
+                        yield early.pop(0)
+                elif self.stage_one and report.step > clone:
+                    early.append(report)
+                    # Stage one has nothing left to do but to say so; if it was killed instead, nobody will.
+                    self.channel.limit(CHILD_TIMEOUT_S)
+                else:
+                    yield report
+            raise self._died()
+        finally:
+            for unheard in early:
+                unheard.close()
 
     def _take_child(self, pid: int) -> None:
         self.pid = pid
@@ -201,7 +200,8 @@ class Conversation:
         try:
             self.pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return  # it has ended, as nobody's child; what it reported is still to be read
+            self.ended = True  # as nobody's child; what it reported is still to be read
+            return
         self._send_later()
         if self.options.as_sibling:
             check_sibling(pid)
@@ -222,6 +222,13 @@ class Conversation:
         return setup_error(report, self.plan, self.spec)
 
     # At the sync points
+
+    def _go_on(self) -> None:
+        assert self.channel is not None
+        try:
+            self.channel.send(CONTINUE)
+        except ConnectionError:
+            raise self._died() from None
 
     def _set_rlimits(self) -> None:
         """Set the payload's resource limits, once: prlimit(2) may need its user to be still ours."""
@@ -280,8 +287,9 @@ class Conversation:
                 _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        # Without a pidfd, for want of descriptors, it ends by the end of the channel.
         if self.pid and not self.ended:
+            if self.pidfd < 0 and not self.options.as_sibling:
+                kill(self.pid)  # no descriptor was free for a pidfd; nobody has waited for our child
             reap(self.pid)
 
     def _close_descriptors(self) -> None:

@@ -178,7 +178,7 @@ SHORTAGES = {
 }
 
 
-OF_DESCRIPTORS = (24, 23)  # EMFILE, ENFILE: they mean the same of every call
+OF_DESCRIPTORS = (24, 23)  # EMFILE, ENFILE: they mean the same of nearly every call
 
 
 def shortage(number: int | None) -> str | None:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from libcontainer.cgroup_errors import CgroupErrors
-from libcontainer.errors import CgroupError, InvalidArgument
+from libcontainer.errors import OF_DESCRIPTORS, CgroupError, InvalidArgument, SystemErrors
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,23 +76,28 @@ class Events:
         self._container = container
         self._interval = interval
         self._due = time.monotonic() + interval
-        self._pidfd = os.dup(container._open_pidfd())
         self._ooms: Notifications[Oom] | None = None
         self._oom_fd = -1
-        self._epoll = select.epoll()
         self._closed = False
-        try:
-            self._epoll.register(self._pidfd, select.EPOLLIN)
-            self._watch_memory()
-        except BaseException:
-            self.close()
-            raise
+        pidfd = container._open_pidfd()
+        with SystemErrors(f"cannot watch container {container.id}"):
+            self._epoll = select.epoll()
+            self._pidfd = -1
+            try:
+                self._pidfd = os.dup(pidfd)
+                self._epoll.register(self._pidfd, select.EPOLLIN)
+                self._watch_memory()
+            except BaseException:
+                self.close()
+                raise
 
     def _watch_memory(self) -> None:
         try:
             with CgroupErrors():
                 self._ooms = self._container._manager().oom_events()
         except CgroupError as error:
+            if error.errno in OF_DESCRIPTORS:
+                raise
             self._container.warnings += (f"out of memory is not watched: {error}",)
         else:
             self._oom_fd = self._ooms.fileno()
@@ -104,7 +109,8 @@ class Events:
             return
         self._closed = True
         self._epoll.close()
-        os.close(self._pidfd)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
         if self._ooms is not None:
             self._ooms.close()
 

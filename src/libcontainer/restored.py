@@ -128,7 +128,8 @@ class RestoredContainerBuilder:
         """Restore the container, which then runs.
 
         Raises InvalidConfig, InvalidArgument, AlreadyExists, CheckpointError, HookError, CgroupError,
-        Unsupported. After an error nothing is left: no process, mount, cgroup, directory or pid file.
+        Unsupported. After an error nothing is left: no process, mount, cgroup, directory or pid file. (A cgroup
+        that cannot be removed stays, as `InitContainerBuilder.build` says.)
         """
         from libcontainer.spec.load import load
 

@@ -7,12 +7,13 @@ runs none. On the hot path.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
 from libcontainer import sealed
 from libcontainer.channel import Channel
-from libcontainer.errors import OF_DESCRIPTORS, InvalidArgument, SetupError, shortage
+from libcontainer.errors import InvalidArgument, SetupError, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,9 +67,8 @@ def spawn(stdio: Sequence[int | None] = (None, None, None), preserve_fds: int = 
             step="spawn",
             syscall="posix_spawn",
             errno=error.errno,
-            remedy=shortage(error.errno)
-            if error.errno in OF_DESCRIPTORS
-            else "check the limits of processes and memory of the caller, and that /proc is mounted",
+            remedy=(None if error.errno == errno.ENOMEM else shortage(error.errno))
+            or "check the limits of processes and memory of the caller, and that /proc is mounted",
         ) from error
     except BaseException:
         channel.close()

@@ -494,7 +494,7 @@ def start_time(pid: int, directory: int | None = None) -> tuple[str, int] | None
     try:
         path = f"/proc/{pid}/stat" if directory is None else "stat"
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     try:
         data = os.read(fd, 4096)

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from libcontainer.errors import InvalidArgument, InvalidConfig, Problem
+from libcontainer.errors import OF_DESCRIPTORS, InvalidArgument, InvalidConfig, Problem, shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,7 +197,10 @@ def _read(fd: int, path: str, limit: int, pipe: bool) -> bytes:
 def _cannot(verb: str, path: str, error: OSError) -> InvalidArgument:
     number = error.errno or 0
     reason = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
-    return InvalidArgument(f"cannot {verb} {path}: {reason}", syscall=verb, errno=error.errno, path=path)
+    remedy = shortage(number) if number in OF_DESCRIPTORS else None
+    return InvalidArgument(
+        f"cannot {verb} {path}: {reason}", syscall=verb, errno=error.errno, path=path, remedy=remedy
+    )
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -12,7 +12,7 @@ import time
 
 from libcontainer import state
 from libcontainer.cgroup_errors import CgroupErrors
-from libcontainer.channel import CONTINUE, NETLINK, listen
+from libcontainer.channel import NETLINK, listen
 from libcontainer.conversation import Conversation, send_pidfd
 from libcontainer.devices import opens_devices
 from libcontainer.plan import operations as do
@@ -149,10 +149,7 @@ class Creation(Conversation):
             self._set_rlimits()
         else:
             self._finish()
-        try:
-            self.channel.send(CONTINUE)
-        except ConnectionError:
-            raise self._died() from None
+        self._go_on()
         return point == do.SYNC_READY
 
     def _map_ids(self) -> None:
@@ -234,7 +231,9 @@ class Creation(Conversation):
     def _states(self) -> dict[str, Any]:
         """Return what is recorded of what is to be removed."""
         group = self.request.rdt
-        return {"cgroup": self.manager.to_state(), **({} if group is None else {"rdt": group.to_state()})}
+        # Of a cgroup that was not looked at, nobody may be killed who was there before.
+        cgroup = {**self.manager.to_state(), "planned": not self.checked}
+        return {"cgroup": cgroup, **({} if group is None else {"rdt": group.to_state()})}
 
     # Failure
 
@@ -266,7 +265,7 @@ class Creation(Conversation):
         run_poststop(self.spec, self.options, self.pid)
 
     def _remove_records(self) -> None:
-        left = self._states() if self.left_over else None
+        left = {name: found for name, found in self._states().items() if name in self.left_over}
         remove_records(self.directory, self.request.pid_file if self.pid_file_written else None, left)
 
 
@@ -299,23 +298,22 @@ def run_poststop(spec: dict[str, Any], options: Options, pid: int) -> None:
         raise failures[0]
 
 
-def remove_records(directory: state.Directory, pid_file: str | None, left: dict[str, Any] | None) -> None:
+def remove_records(directory: state.Directory, pid_file: str | None, left: dict[str, Any]) -> None:
     """Remove the directory of a container that did not come to be, and the pid file that was written for it.
 
     What is `left` of it, because it could not be removed, stays written down, for `delete --force`.
     """
-    if left is None:
-        directory.remove()
-    else:
-        if not directory.has("intent.json"):
-            directory.write_record("intent.json", left)
-        directory.remove_file("state.json")
-        directory.remove_file("start.plain")
     if pid_file is not None:
         try:
             os.unlink(pid_file)
         except FileNotFoundError:
             pass
+    if not left:
+        directory.remove()
+        return
+    directory.write_record("intent.json", left)
+    directory.remove_file("state.json")
+    directory.remove_file("start.plain")
 
 
 def new_record(spec: dict[str, Any], bundle: str, rootfs: str, pid: int, started: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class TenantCreation(Conversation):
         """Let init execute the payload, and wait until it has."""
         assert self.channel is not None
         try:
-            self.channel.send(channel.CONTINUE)
+            self._go_on()
             self._await_payload(self.channel)
         except BaseException as error:
             self.abort(error)
@@ -133,7 +133,7 @@ class TenantCreation(Conversation):
         if point == do.SYNC_RLIMITS:
             self._set_rlimits()
         # SYNC_LIMITS asks for nothing: the container's cgroup has its limits.
-        self.channel.send(channel.CONTINUE)
+        self._go_on()
         return False
 
     def _finish(self) -> None:
@@ -162,8 +162,9 @@ class TenantCreation(Conversation):
             _reap_soon(self.stage_one)
         if self.pidfd >= 0:
             _end(self.pidfd)
-        elif self.pid and not self.ended:
-            _reap_soon(self.pid)  # for want of descriptors: it ends by the end of the channel
+        elif self.pid and not self.ended and not self.options.as_sibling:
+            kill(self.pid)  # no descriptor was free for a pidfd; nobody has waited for our child
+            _reap_soon(self.pid)
 
     def _remove_pid_file(self) -> None:
         if self.has_pid_file and self.request.pid_file is not None:

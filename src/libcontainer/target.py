@@ -37,10 +37,13 @@ class Target:
             self.directory = os.open(f"/proc/{self.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise self._stopped() from None
-        found = state.start_time(self.pid, self.directory)
-        if found is None or found[0] in "ZX" or found[1] != record["startTime"]:
+        try:
+            found = state.start_time(self.pid, self.directory)
+            if found is None or found[0] in "ZX" or found[1] != record["startTime"]:
+                raise self._stopped()
+        except BaseException:
             os.close(self.directory)
-            raise self._stopped()
+            raise
 
     def __enter__(self) -> Self:
         return self

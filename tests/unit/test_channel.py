@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import resource
 import socket
 from struct import pack
 from typing import TYPE_CHECKING
@@ -113,3 +114,19 @@ def test_last_report_of_an_init_that_read_no_further_is_heard(ends: tuple[Channe
     assert channel.receive() is None
     with pytest.raises(ConnectionError):
         channel.send(CONTINUE)
+
+
+def test_report_without_its_descriptor_is_an_error() -> None:
+    """The kernel leaves it out where no number is free: a terminal must not be missing in silence."""
+    channel, theirs = Channel.pair()
+    end = socket.socket(fileno=theirs)
+    socket.send_fds(end, [b"x" * 64], [0])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            channel.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        channel.close()
+        end.close()

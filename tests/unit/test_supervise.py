@@ -113,18 +113,20 @@ def test_second_stage_without_an_introduction_is_not_waited_for_for_ever(
         os.close(theirs)
 
 
+@pytest.mark.parametrize("end", ["of the work beside it", "without an introduction"])
 def test_descriptor_that_came_too_early_is_closed_after_a_failure(
-    creation: tuple[Any, int], child: int
+    creation: tuple[Any, int], child: int, end: str
 ) -> None:
-    """Nobody takes what stage two sent before its introduction, where the work beside it fails."""
+    """Nobody takes what stage two sent before its introduction, where there is none, or what follows it fails."""
     made, theirs = creation
     reader, writer = os.pipe()
-    end = socket.socket(fileno=theirs)
-    socket.send_fds(end, [report(DESCRIPTOR, 1, NETLINK)], [writer])
+    channel = socket.socket(fileno=theirs)
+    socket.send_fds(channel, [report(DESCRIPTOR, 1, NETLINK)], [writer])
     os.close(writer)
-    send(end.detach(), report(CHILD, 0, child))
+    introduction = [report(CHILD, 0, child)] if end == "of the work beside it" else []
+    send(channel.detach(), *introduction)
     made._work_beside_init = lambda: 1 // 0
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises((ZeroDivisionError, SetupError)):
         next(made._reports())
 
     assert os.read(reader, 1) == b"", "somebody still holds the other end"

@@ -45,7 +45,7 @@ MODULES = {
         core_s=900,
         more=(
             *("bad_limits", "cgroup_mounts", "devices", "events", "many_containers", "namespaces", "nested"),
-            *("processes", "rootless", "seccomp", "stats", "update", "userns", "youki_exec"),
+            *("processes", "rootless", "seccomp", "shortages", "stats", "update", "userns", "youki_exec"),
             *("tenant", "tenant_namespaces", "tenant_process", "tenant_rootless"),
             *("cgroups_aio", "cgroups_delegation", "checkpoint"),
         ),

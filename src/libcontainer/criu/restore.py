@@ -330,7 +330,8 @@ class Restoration:
             os.close(self.opened.pop())
 
     def _remove_records(self) -> None:
-        left = {"cgroup": self.manager.to_state()} if self.left_over else None
+        cgroup = {**self.manager.to_state(), "planned": not self.checked}
+        left = {"cgroup": cgroup} if self.left_over else {}
         remove_records(self.directory, self.request.pid_file if self.pid_file_written else None, left)
 
     def _run_poststop(self) -> None:
