@@ -17,6 +17,7 @@ from libcgroups import detect, factory
 from libcgroups.errors import CgroupError as CgroupFailure
 from libcontainer import DEVNULL, PIPE, CgroupError, Container, Error, SetupError, Timeout
 from libcontainer.spawn import spawn
+from libcontainer.state import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +140,13 @@ def test_operations_without_descriptors_left(bundle: Bundle, all_taken: int) -> 
             assert caught.value.errno == errno.EMFILE
             assert "ulimit -n" in str(caught.value)
         assert container.status == "running"
+
+
+def test_process_that_cannot_be_looked_at_is_not_taken_for_ended(all_taken: int) -> None:
+    """A container is found out to be running or stopped by this, and who is stopped is deleted without force."""
+    assert start_time(os.getpid()) is not None
+    with descriptors(all_taken), pytest.raises(OSError, match="Too many open files"):
+        start_time(os.getpid())
 
 
 def test_tenant_without_descriptors_left(bundle: Bundle, all_taken: int) -> None:
