@@ -23,16 +23,13 @@ VIRTME = Path(sys.executable).with_name("virtme-run")
 SYSTEMD = Path("/lib/systemd/systemd")
 SHARED = "/mnt"  # the shared directory as the guest sees it; machine/init mounts it
 LINGERING = "lingering"  # the user whose systemd runs in the arrangement "systemd"
-MEMORY = "3G"
+MEMORY = "4G"  # without swap, and all that is written is in it
 BOOT_S = 180  # patience for boot and power-off on a busy machine
 END_S = 30  # patience for the end of what was killed
 TAIL = 4000  # how much of an output is shown
 
-# The devices are those that virtme-run gives; `init` needs no parameter. Without huge pages: making them of a file that
-# somebody reads, Linux 6.1.192 was seen to lock up (khugepaged blocked, sendfile(2) of busybox without end).
-KERNEL_PARAMETERS = (
-    "console=ttyS0 earlyprintk=serial,ttyS0,115200 loglevel=4 panic=-1 audit=off transparent_hugepage=never"
-)
+# The devices are those that virtme-run gives; `init` needs no parameter.
+KERNEL_PARAMETERS = "console=ttyS0 earlyprintk=serial,ttyS0,115200 loglevel=4 panic=-1 audit=off"
 # What the guest does not need of the interpreter and of the tree; anchored nowhere, as tar's patterns are.
 LEFT_OUT = (
     *("*.a", "*/.git", "*/.hypothesis", "*/.mypy_cache", "*/.ruff_cache", "*/.pytest_cache"),
