@@ -22,7 +22,7 @@ import select
 import time
 
 from libcontainer import signals, strictjson
-from libcontainer.errors import HookError
+from libcontainer.errors import HookError, shortage
 from libcontainer.sealed import sealed_bytes
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ def _not_started(error: OSError | ValueError, where: str, pointer: str, path: st
         pointer=pointer,
         errno=number,
         path=blamed,
-        remedy=None if number is None else _START_REMEDIES.get(number),
+        remedy=None if number is None else _START_REMEDIES.get(number) or shortage(number),
     )
     failure.__cause__ = error
     return failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -90,7 +91,12 @@ def test_life_of_a_container_without_descriptors_left(
     elif kind == "idmap":
         mapping = [{"containerID": 0, "hostID": 1000, "size": 1}]
         bundle.mount("/mnt", str(tmp_path), "bind", "bind", uidMappings=mapping, gidMappings=mapping)
-    bundle.run("true")  # what is made once and kept, and imported, is there now
+    try:
+        bundle.run("true")  # what is made once and kept, and imported, is there now
+    except SetupError as error:
+        if kind == "idmap" and "not every file system does" in str(error):
+            pytest.skip("the file system of the temporary directory takes no id mappings")
+        raise
     builder = bundle.builder().with_stdin(pipe).with_stdout(pipe).as_init(bundle.path)
     before = os.listdir("/proc/self/fd")
     refused = []
@@ -331,5 +337,5 @@ def test_namespace_that_cannot_be_made_is_told_where_children_vanish(bundle: Bun
     words = [*inside, sys.executable, "-c", WITHOUT_NAMESPACES, bundle.path, tmp_path / "records", bundle.id]
     done = subprocess.run(words, text=True, capture_output=True, timeout=60, check=True)
 
-    assert "making a namespace failed: No space left on device (ENOSPC) [unshare]" in done.stdout
+    assert re.search(r"failed: No space left on device \(ENOSPC\) \[(unshare|clone)\]", done.stdout)
     assert "the limit of namespaces is reached" in done.stdout
