@@ -133,12 +133,11 @@ class Channel:
         Raises ProtocolError.
         """
         try:
-            data, ancillary = hear(self.socket, _LONGEST, _CONTROL)
+            data, fds = hear(self.socket, _LONGEST, _CONTROL)
         except TimeoutError:
             return None
         if not data:
             return self._read_last_words()
-        fds = _descriptors(ancillary)
         for extra in fds[1:]:
             os.close(extra)
         if len(data) < _HEAD.size:
@@ -180,28 +179,25 @@ class Channel:
         return Report(data, -1) if any(data) else None
 
 
-def hear(socket: _socket.socket, longest: int, control: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-    """Receive one message and what came with it; an empty one when the other end was closed."""
+def hear(socket: _socket.socket, longest: int, control: int) -> tuple[bytes, list[int]]:
+    """Receive one message and the descriptors that came with it; an empty one when the other end was closed."""
     for _ in range(2):
         try:
             data, ancillary, flags, _ = socket.recvmsg(longest, control, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             continue  # told once, of an end that was closed with messages of ours unread; its own are still there
+        fds = [
+            int.from_bytes(content[index : index + 4], "little")
+            for level, kind, content in ancillary
+            if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS)
+            for index in range(0, len(content), 4)
+        ]
         if flags & _socket.MSG_CTRUNC:  # no descriptor was free for what came with it
-            for fd in _descriptors(ancillary):
+            for fd in fds:
                 os.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return data, ancillary
+        return data, fds
     return b"", []
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    return [
-        int.from_bytes(content[index : index + 4], "little")
-        for level, kind, content in ancillary
-        if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS)
-        for index in range(0, len(content), 4)
-    ]
 
 
 def listen(address: str) -> int:

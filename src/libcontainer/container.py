@@ -18,7 +18,6 @@ from libcontainer.errors import (
     NotFound,
     StateError,
     SystemErrors,
-    shortage,
 )
 from libcontainer.state import Directory
 
@@ -492,7 +491,9 @@ class Container:
             return (manager or self._manager()).frozen()
         except CgroupFailure as error:
             if error.errno in OF_DESCRIPTORS:
-                raise StateError(str(error), errno=error.errno, remedy=shortage(error.errno)) from error
+                from libcontainer.cgroup_errors import cgroup_error
+
+                raise cgroup_error(error) from error
             return False
 
     def _open_pidfd(self) -> int:

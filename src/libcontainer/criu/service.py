@@ -12,7 +12,6 @@ import os
 import re
 import select
 import shutil
-import struct
 
 from libcontainer import reaping
 from libcontainer.channel import hear
@@ -129,16 +128,8 @@ class Service:
             poll.register(watched, select.POLLIN)
         while self.socket.fileno() not in [fd for fd, _ in poll.poll()]:
             reaping.reap_ended()
-        data, control = hear(self.socket, LONGEST_MESSAGE, _socket.CMSG_SPACE(4))
-        fd = next(
-            (
-                struct.unpack_from("i", content)[0]
-                for level, kind, content in control
-                if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS
-            ),
-            -1,
-        )
-        return (messages.decode(data, messages.RESPONSE), fd) if data else (None, -1)
+        data, fds = hear(self.socket, LONGEST_MESSAGE, _socket.CMSG_SPACE(4))
+        return (messages.decode(data, messages.RESPONSE), fds[0] if fds else -1) if data else (None, -1)
 
 
 def _kept(fd: int, opened: list[int], *, close: bool = False) -> int:
